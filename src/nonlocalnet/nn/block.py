@@ -1,0 +1,301 @@
+"""The non-local block z = W_z y + x (Eq. 6, Figure 2), in one, two or three dimensions.
+
+Source   Wang et al., CVPR 2018, Sec. 3.3.
+Letters  B batch, C channels, D inner channels, S the spatial axes (T, H, W), (H, W) or (L,),
+         N positions of x, M key positions, R positions asked for.
+Floor    nn.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.conv import _ConvNd
+
+from nonlocalnet.ops.operation import ENGINES, Engine, nonlocal_op
+from nonlocalnet.ops.pairwise import KINDS, Kind, nonlocal_weights
+
+Extent = Literal["spacetime", "space", "time"]
+EXTENTS: tuple[str, ...] = get_args(Extent)
+CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class NonLocalBlock(nn.Module):
+    """z_i = W_z y_i + x_i, where y is the non-local operation on x (Eq. 6).
+
+    The block starts as the identity, bit for bit: the scale of its batch norm, or W_z itself
+    without one, is zero. Weights start as in He et al. 2015 (Eq. 10 there: variance 2 / fan-in),
+    biases at zero; the released code of the paper draws all weights with deviation 0.01 instead.
+
+    Args:
+        channels: C, of the input and the output.
+        ndim: 1 for (B, C, L), 2 for (B, C, H, W), 3 for (B, C, T, H, W).
+        kind: The pairwise function, see `nonlocal_weights`.
+        inner_channels: D; None takes C / 2, as the paper.
+        subsample: Factor of the spatial max-pool of the keys, 1 for none; never along time. An
+            axis shorter than it is not pooled.
+        subsample_input: False pools after phi and g (the paper's text), True pools x before them
+            (the released code); they are not equal.
+        scale: Factor on the exponent or the dot product. None is D ** -0.5 for the embedded
+            gaussian (released code) and 1 for the others; the paper's text is 1.0.
+        extent: The keys of a query: "spacetime" all, "space" those of its own frame, "time" those
+            at its own place (never pooled).
+        norm: "batch" as the paper, or None (the released 128-frame networks).
+        engine: See `nonlocal_op`.
+
+    Example:
+        >>> x = torch.randn(2, 8, 4, 6, 6)
+        >>> torch.equal(NonLocalBlock(8)(x), x)
+        True
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        ndim: int = 3,
+        kind: Kind = "embedded_gaussian",
+        inner_channels: int | None = None,
+        subsample: int = 2,
+        subsample_input: bool = False,
+        scale: float | None = None,
+        extent: Extent = "spacetime",
+        norm: Literal["batch"] | None = "batch",
+        engine: Engine = "auto",
+    ) -> None:
+        super().__init__()
+        inner = max(channels // 2, 1) if inner_channels is None else inner_channels
+        _check_options(channels, inner, ndim, kind, subsample, scale, extent, norm, engine)
+        self.channels = channels
+        self.inner_channels = inner
+        self.ndim = ndim
+        self.kind: Kind = kind
+        self.subsample = subsample
+        self.subsample_input = subsample_input
+        self.scale = _default_scale(kind, inner) if scale is None else scale
+        self.extent: Extent = extent
+        self.engine: Engine = engine
+
+        conv = CONV[ndim]
+        self.embeds = kind not in ("gaussian", "gaussian_distance")
+        if self.embeds:
+            self.theta = conv(channels, inner, kernel_size=1)
+            self.phi = conv(channels, inner, kernel_size=1)
+        self.g = conv(channels, inner, kernel_size=1)
+        self.w_f = nn.Parameter(torch.empty(2 * inner)) if kind == "concatenation" else None
+        self.w_z = conv(inner, channels, kernel_size=1)
+        self.norm = BATCH_NORM[ndim](channels) if norm == "batch" else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the starting weights again: He et al. 2015, then the identity of Sec. 4.1."""
+        for module in self.children():
+            if isinstance(module, _ConvNd):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(_bias(module))
+        if self.w_f is not None:
+            nn.init.normal_(self.w_f, std=math.sqrt(2 / len(self.w_f)))
+        if self.norm is None:
+            nn.init.zeros_(self.w_z.weight)
+        else:
+            self.norm.reset_parameters()
+            nn.init.zeros_(self.norm.weight)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, *S) -> (B, C, *S)
+        """The block's output, of the shape, type and memory layout of x."""
+        self._check_input(x)
+        theta, phi, g, _ = self._embed(x)
+        batch, positions = theta.shape[0], theta.shape[1]
+        y = nonlocal_op(
+            *(self._fold(part, x.shape) for part in (theta, phi, g)),
+            kind=self.kind,
+            scale=self.scale,
+            w_f=self.w_f,
+            engine=self.engine,
+        )
+        y = self._unfold(y, batch, positions, x.shape)
+        z = _project_back(y, self.w_z.weight, self.w_z.bias, x)
+        return x + (z if self.norm is None else self.norm(z))
+
+    def weights(self, x: Tensor, positions: Tensor) -> Tensor:  # (R, ndim) -> (B, R, *key grid)
+        """Rows f(x_i, x_j) / C(x) for the queries at `positions`, laid out over the keys.
+
+        Args:
+            x: The block's input, (B, C, *S).
+            positions: Whole feature cells, one row per query, in the order of the axes of x.
+
+        Returns:
+            The weights; zero for keys outside the extent. `key_centres` says where the keys lie.
+
+        Raises:
+            ValueError: x does not fit the block, or a position lies outside x.
+        """
+        self._check_input(x)
+        shape = x.shape[2:]
+        if positions.ndim != 2 or positions.shape[1] != self.ndim:
+            raise ValueError(
+                f"positions must be (R, {self.ndim}), got {tuple(positions.shape)}: one row per "
+                "query, one column per axis"
+            )
+        bound = torch.tensor(shape, device=positions.device)
+        if bool(((positions < 0) | (positions >= bound)).any()):
+            raise ValueError(f"a position lies outside the feature map {tuple(shape)}")
+        theta, phi, _, grid = self._embed(x)
+        rows = torch.zeros_like(positions[:, 0])
+        for axis, size in enumerate(shape):
+            rows = rows * size + positions[:, axis]
+        if self.extent == "spacetime":
+            weights = self._rows(theta[:, rows], phi)
+        else:
+            keys = torch.arange(math.prod(grid), device=x.device).view(grid[0], -1)
+            own = (
+                keys[positions[:, 0]]
+                if self.extent == "space"
+                else keys.T[rows % math.prod(shape[1:])]
+            )  # (R, keys of that query)
+            inside = torch.stack(
+                [self._rows(theta[:, rows[r, None]], phi[:, own[r]])[:, 0] for r in range(len(own))]
+            )  # (R, B, keys of that query)
+            weights = inside.new_zeros(len(own), len(x), keys.numel())
+            weights = weights.scatter(2, own[:, None].expand_as(inside), inside).transpose(0, 1)
+        return weights.unflatten(2, grid)
+
+    def key_centres(self, shape: Sequence[int]) -> Tensor:  # (*key grid, ndim)
+        """Where the keys of an input with these axes lie, in feature cells.
+
+        Example:
+            >>> NonLocalBlock(2, ndim=1).key_centres([5]).flatten().tolist()
+            [0.5, 2.5]
+        """
+        axes = [
+            torch.arange(size // window) * window + (window - 1) / 2
+            for size, window in zip(shape, self._windows(shape), strict=True)
+        ]
+        return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+
+    def extra_repr(self) -> str:
+        """The options, for print(model)."""
+        return (
+            f"{self.channels}, ndim={self.ndim}, kind={self.kind!r}, "
+            f"inner_channels={self.inner_channels}, subsample={self.subsample}, "
+            f"subsample_input={self.subsample_input}, scale={self.scale:.4g}, "
+            f"extent={self.extent!r}, engine={self.engine!r}"
+        )
+
+    def _rows(self, theta: Tensor, phi: Tensor) -> Tensor:
+        return nonlocal_weights(theta, phi, kind=self.kind, scale=self.scale, w_f=self.w_f)
+
+    def _windows(self, shape: Sequence[int]) -> list[int]:
+        """Pooling window of each axis: none along time, none on an axis too short for it."""
+        spatial = [
+            size >= self.subsample and not (self.ndim == 3 and axis == 0)
+            for axis, size in enumerate(shape)
+        ]
+        pools = self.extent != "time"
+        return [self.subsample if pools and inside else 1 for inside in spatial]
+
+    def _embed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """Queries (B, N, D), keys (B, M, D), values (B, M, D), and the grid of the keys."""
+        shape = list(x.shape[2:])
+        windows = self._windows(shape)
+        grid = [size // window for size, window in zip(shape, windows, strict=True)]
+        tokens = x.flatten(2).mT  # (B, N, C)
+        keys = _pool(tokens, shape, windows) if self.subsample_input or not self.embeds else tokens
+        if not self.embeds:
+            source = keys if self.subsample_input else tokens
+            (g,) = _project(source, self.g)
+            return tokens, keys, g if self.subsample_input else _pool(g, shape, windows), grid
+        if self.subsample_input:
+            (theta,) = _project(tokens, self.theta)
+            phi, g = _project(keys, self.phi, self.g)
+            return theta, phi, g, grid
+        theta, phi, g = _project(tokens, self.theta, self.phi, self.g)
+        return theta, _pool(phi, shape, windows), _pool(g, shape, windows), grid
+
+    def _fold(self, part: Tensor, shape: torch.Size) -> Tensor:
+        """Move what a query may not look across into the batch: frames, or places."""
+        if self.extent == "spacetime":
+            return part
+        part = part.unflatten(1, (shape[2], -1))  # (B, T, HW, D)
+        return (part if self.extent == "space" else part.transpose(1, 2)).flatten(0, 1)
+
+    def _unfold(self, y: Tensor, batch: int, positions: int, shape: torch.Size) -> Tensor:
+        if self.extent == "spacetime":
+            return y
+        y = y.unflatten(0, (batch, -1))
+        return (y if self.extent == "space" else y.transpose(1, 2)).reshape(
+            batch, positions, y.shape[-1]
+        )
+
+    def _check_input(self, x: Tensor) -> None:
+        if x.ndim != self.ndim + 2 or x.shape[1] != self.channels:
+            axes = {1: "L", 2: "H, W", 3: "T, H, W"}[self.ndim]
+            raise ValueError(f"this block takes (B, {self.channels}, {axes}), got {tuple(x.shape)}")
+
+
+def _bias(conv: _ConvNd) -> Tensor:
+    assert conv.bias is not None
+    return conv.bias
+
+
+def _project(tokens: Tensor, *convs: _ConvNd) -> tuple[Tensor, ...]:
+    """Each 1x1 convolution of (B, N, C) tokens, all in one matrix product."""
+    weight = torch.cat([conv.weight.flatten(1) for conv in convs])
+    bias = torch.cat([_bias(conv) for conv in convs])
+    return F.linear(tokens, weight, bias).chunk(len(convs), dim=-1)
+
+
+def _project_back(y: Tensor, weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    """The 1x1 convolution W_z of (B, N, D), as a map like x."""
+    return F.linear(y, weight.flatten(1), bias).mT.reshape(x.shape)
+
+
+def _pool(tokens: Tensor, shape: list[int], windows: list[int]) -> Tensor:
+    """Max-pool (B, N, D) tokens over their grid."""
+    if all(window == 1 for window in windows):
+        return tokens
+    pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[len(shape)]
+    return pool(tokens.mT.unflatten(2, shape), windows).flatten(2).mT
+
+
+def _default_scale(kind: Kind, inner: int) -> float:
+    return inner**-0.5 if kind == "embedded_gaussian" else 1.0
+
+
+def _check_options(
+    channels: int,
+    inner: int,
+    ndim: int,
+    kind: str,
+    subsample: int,
+    scale: float | None,
+    extent: str,
+    norm: str | None,
+    engine: str,
+) -> None:
+    def choice(name: str, value: object, allowed: Sequence[object]) -> None:
+        if value not in allowed:
+            names = ", ".join(repr(option) for option in allowed)
+            raise ValueError(f"{name}={value!r} is unknown; choose one of {names}")
+
+    choice("ndim", ndim, (1, 2, 3))
+    choice("kind", kind, KINDS)
+    choice("extent", extent, EXTENTS)
+    choice("norm", norm, ("batch", None))
+    choice("engine", engine, ENGINES)
+    for name, value in (
+        ("channels", channels),
+        ("inner_channels", inner),
+        ("subsample", subsample),
+    ):
+        if value < 1:
+            raise ValueError(f"{name} must be 1 or more, got {value}")
+    if ndim < 3 and extent != "spacetime":
+        raise ValueError(
+            f"extent={extent!r} needs a time axis: ndim=3, got ndim={ndim} (use 'spacetime')"
+        )
+    if kind == "concatenation" and scale not in (None, 1.0):
+        raise ValueError(f"concatenation takes scale 1.0 only (w_f carries it), got {scale}")

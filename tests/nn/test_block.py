@@ -1,0 +1,141 @@
+"""The block: Equation 6, its start, its rows and its errors."""
+
+import pytest
+import torch
+
+from nonlocalnet.nn.block import EXTENTS, NonLocalBlock
+from nonlocalnet.ops.pairwise import KINDS
+
+SHAPES = {1: (2, 6, 7), 2: (2, 6, 5, 4), 3: (2, 6, 3, 5, 4)}
+
+
+def noise(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def awake(seed=0, **options):
+    """A block with every parameter random, so that its branch shows."""
+    block = NonLocalBlock(6, **options).double()
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=rng, dtype=torch.float64) / 2)
+    return block
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@pytest.mark.parametrize("norm", ["batch", None])
+@pytest.mark.parametrize("training", [True, False])
+def test_starts_as_the_identity_bit_for_bit(kind, ndim, norm, training):
+    x = noise(*SHAPES[ndim], dtype=torch.float32)
+    block = NonLocalBlock(6, ndim=ndim, kind=kind, norm=norm).train(training)
+    assert torch.equal(block(x), x)
+
+
+@pytest.mark.parametrize("norm", ["batch", None])
+def test_one_step_wakes_the_block(norm):
+    x = noise(2, 6, 3, 4, 4, dtype=torch.float32)
+    block = NonLocalBlock(6, norm=norm)
+    steps = torch.optim.SGD(block.parameters(), lr=0.1)
+    target = noise(*x.shape, seed=1, dtype=torch.float32)
+    for _ in range(2):
+        steps.zero_grad()
+        (block(x) * target).sum().backward()
+        steps.step()
+    assert all(part.weight.grad.abs().max() > 0 for part in (block.theta, block.phi, block.g))
+
+
+KEYS = {
+    "conv": ["g.weight", "g.bias", "w_z.weight", "w_z.bias"],
+    "embedding": ["theta.weight", "theta.bias", "phi.weight", "phi.bias"],
+    "norm": [
+        "norm.weight",
+        "norm.bias",
+        "norm.running_mean",
+        "norm.running_var",
+        "norm.num_batches_tracked",
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("norm", ["batch", None])
+@pytest.mark.parametrize(
+    "other", [{}, {"subsample": 1}, {"subsample_input": True}, {"extent": "time"}]
+)
+def test_state_dict_keys_are_the_contract(kind, norm, other):
+    want = set(KEYS["conv"])
+    want |= set() if kind in ("gaussian", "gaussian_distance") else set(KEYS["embedding"])
+    want |= {"w_f"} if kind == "concatenation" else set()
+    want |= set(KEYS["norm"]) if norm else set()
+    assert set(NonLocalBlock(6, kind=kind, norm=norm, **other).state_dict()) == want
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("extent", EXTENTS)
+@pytest.mark.parametrize("subsample_input", [True, False])
+def test_weights_times_values_is_the_branch(kind, extent, subsample_input):
+    """The rows that `weights` shows are the ones the forward pass used."""
+    block = awake(kind=kind, extent=extent, subsample_input=subsample_input, norm=None)
+    x = noise(*SHAPES[3])
+    positions = torch.cartesian_prod(*(torch.arange(size) for size in x.shape[2:]))
+    rows = block.weights(x, positions).flatten(2)  # (B, N, M)
+    _, _, g, grid = block._embed(x)
+    assert rows.shape[2] == g.shape[1] == torch.tensor(grid).prod()
+    y = (rows @ g).mT.unflatten(2, x.shape[2:])
+    torch.testing.assert_close(x + block.w_z(y), block(x))
+
+
+@pytest.mark.parametrize("extent", ["space", "time"])
+def test_weights_are_zero_outside_the_extent(extent):
+    block = awake(extent=extent, kind="gaussian")
+    rows = block.weights(noise(*SHAPES[3]), torch.tensor([[1, 4, 2], [0, 0, 0]]))
+    assert rows.shape == ((2, 2, 3, 2, 2) if extent == "space" else (2, 2, 3, 5, 4))
+    inside = torch.zeros(rows.shape[1:], dtype=torch.bool)
+    if extent == "space":
+        inside[0, 1] = inside[1, 0] = True
+    else:
+        inside[0, :, 4, 2] = inside[1, :, 0, 0] = True
+    assert (rows[:, ~inside] == 0).all()
+    torch.testing.assert_close(rows.sum((2, 3, 4)), torch.ones(2, 2, dtype=torch.float64))
+
+
+def test_key_centres_are_the_middles_of_the_pooled_cells():
+    block = NonLocalBlock(6, subsample=2)
+    centres = block.key_centres((2, 5, 1))
+    assert centres.shape == (2, 2, 1, 3)
+    assert centres[:, :, 0].tolist() == [
+        [[0.0, 0.5, 0.0], [0.0, 2.5, 0.0]],
+        [[1.0, 0.5, 0.0], [1.0, 2.5, 0.0]],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ndim": 4}, "ndim=4 is unknown; choose one of 1, 2, 3"),
+        ({"kind": "softmax"}, "kind='softmax' is unknown; choose one of 'gaussian', "),
+        ({"extent": "frame"}, "extent='frame' is unknown"),
+        ({"norm": "group"}, "norm='group' is unknown; choose one of 'batch', None"),
+        ({"engine": "fast"}, "engine='fast' is unknown"),
+        ({"subsample": 0}, "subsample must be 1 or more, got 0"),
+        ({"inner_channels": 0}, "inner_channels must be 1 or more, got 0"),
+        ({"ndim": 2, "extent": "time"}, "extent='time' needs a time axis: ndim=3, got ndim=2"),
+        ({"kind": "concatenation", "scale": 0.5}, r"scale 1.0 only .* got 0.5"),
+    ],
+)
+def test_bad_options_say_what_to_choose(options, message):
+    with pytest.raises(ValueError, match=message):
+        NonLocalBlock(6, **options)
+
+
+def test_bad_inputs_say_what_the_block_takes():
+    block = NonLocalBlock(6)
+    with pytest.raises(ValueError, match=r"takes \(B, 6, T, H, W\), got \(2, 5, 3, 4, 4\)"):
+        block(noise(2, 5, 3, 4, 4))
+    x = noise(2, 6, 3, 4, 4, dtype=torch.float32)
+    with pytest.raises(ValueError, match=r"positions must be \(R, 3\), got \(4, 2\)"):
+        block.weights(x, torch.zeros(4, 2, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"outside the feature map \(3, 4, 4\)"):
+        block.weights(x, torch.tensor([[0, 4, 0]]))
