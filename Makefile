@@ -1,0 +1,27 @@
+# `make demo` and `make test` do all set-up themselves: they need Python 3.11, pip and a C compiler.
+PYTHON ?= python3.11
+BIN = .venv/bin
+
+.PHONY: demo test venv format
+
+demo: venv
+	$(BIN)/nonlocalnet demo --out demo
+
+test: venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/pytest
+	$(BIN)/python tests/contracts/wheel.py
+
+format: venv
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+venv: .venv/complete
+
+.venv/complete: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@

@@ -1,0 +1,48 @@
+"""Non-local Neural Networks (Wang, Girshick, Gupta, He, 2017) in PyTorch.
+
+Names are imported when they are first used: importing this package costs nothing, and the video,
+training and drawing libraries are only needed by the functions that use them.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nonlocalnet.engine.classifier import load as load
+    from nonlocalnet.models.zoo import build as build
+    from nonlocalnet.models.zoo import list_models as list_models
+    from nonlocalnet.nn.block import NonLocalBlock as NonLocalBlock
+    from nonlocalnet.ops.operation import nonlocal_op as nonlocal_op
+    from nonlocalnet.ops.pairwise import nonlocal_weights as nonlocal_weights
+    from nonlocalnet.weights.file import save as save
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "NonLocalBlock": "nn.block",
+    "build": "models.zoo",
+    "list_models": "models.zoo",
+    "load": "engine.classifier",
+    "nonlocal_op": "ops.operation",
+    "nonlocal_weights": "ops.pairwise",
+    "save": "weights.file",
+}
+__all__ = [  # noqa: F822  (names come from __getattr__)
+    "NonLocalBlock",
+    "build",
+    "list_models",
+    "load",
+    "nonlocal_op",
+    "nonlocal_weights",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'nonlocalnet' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"nonlocalnet.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,94 @@
+"""`nonlocalnet COMMAND ...`: finds the command, turns bad input into one sentence and exit 2.
+
+A command is a module here with `HELP`, `add_arguments(parser)` and `run(options) -> int`. It
+imports its engine inside `run`: `--help` must not wait for it.
+"""
+
+import difflib
+import importlib
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+COMMANDS = {
+    "demo": "the whole job on data it generates: train, test, predict, draw, one report page",
+    "train": "train a classifier on a folder of clips",
+    "test": "test a trained run with the paper's ten clips",
+    "predict": "name what happens in one video or in many",
+    "explain": "draw where the network looked (Figure 3)",
+    "doctor": "versions, decoders, and a short decode and forward check",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; exit codes: 0 done, 2 bad input (one sentence on stderr)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    name = arguments.pop(0)
+    if name == "--version":
+        from importlib.metadata import version
+
+        print(f"nonlocalnet {version('nonlocalnet')}")
+        return 0
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean {near[0]}?" if near else "nonlocalnet --help lists all"
+        return _fail(f"no command {name!r}; {hint}")
+    try:
+        return _run(name, arguments)
+    except ValueError as error:
+        return _fail(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        print("interrupted; what was done is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    try:
+        from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+    except ImportError:
+        raise ValueError(
+            "the command line needs jsonargparse and rich, which are not installed; "
+            "run: pip install 'nonlocalnet[train]'"
+        ) from None
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    command = importlib.import_module(f"nonlocalnet.cli.{name.replace('-', '_')}")
+    parser = ArgumentParser(
+        prog=f"nonlocalnet {name}", description=command.HELP, exit_on_error=False
+    )
+    command.add_arguments(parser)
+    try:
+        options: Namespace = parser.parse_args(arguments)
+    except ArgumentError as error:
+        text = " ".join(str(error).split())
+        raise ValueError(f"{text}; see nonlocalnet {name} --help") from None
+    return command.run(parser.instantiate(options))
+
+
+def _fail(sentence: str) -> int:
+    print(f"nonlocalnet: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: nonlocalnet COMMAND ...      (nonlocalnet COMMAND --help tells more)",
+            "",
+            "Non-local Neural Networks: what happens in a video, and where the network looked.",
+            "",
+            *lines,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

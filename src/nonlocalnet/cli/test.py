@@ -1,0 +1,72 @@
+"""`nonlocalnet test`: the paper's test of a trained run on a folder."""
+
+import json
+from pathlib import Path
+
+HELP = """Test a run with evenly spread clips of each video, whole frames (Sec. 4.1).
+
+Example: nonlocalnet test runs/mine --data videos/ --views 10x1"""
+
+
+def add_arguments(parser) -> None:
+    """Options of the command."""
+    parser.add_argument("run", type=str, help="a run folder (or a model file)")
+    parser.add_argument("--data", type=str, required=True, help="the folder it was trained on")
+    parser.add_argument(
+        "--views", type=str, default="10x1", help="10x1: ten clips of the whole frame; 10x3: crops"
+    )
+    parser.add_argument("--split", type=str, default="test", help="train, val or test")
+    parser.add_argument("--out", type=str, help="results file; default RUN/results.json")
+    parser.add_argument("--seed", type=int, default=0, help="draws the split, as in train")
+    parser.add_argument("--workers", type=int, default=1, help="processes that decode ahead")
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+
+
+def run(options) -> int:
+    """Writes results.json and prints its metrics."""
+    from nonlocalnet.cli.progress import progress_bar
+    from nonlocalnet.data.folder import SPLITS, read_folder
+    from nonlocalnet.engine.classifier import load
+    from nonlocalnet.engine.testing import Protocol, run_test
+    from nonlocalnet.weights.file import write_atomically
+
+    if options.split not in SPLITS:
+        raise ValueError(f"--split must be one of {', '.join(SPLITS)}, got {options.split!r}")
+    protocol = Protocol.parse(options.views)
+    classifier = load(options.run)
+    with progress_bar("opening") as progress:
+        folder = read_folder(options.data, options.seed, progress)
+    if folder.labels != classifier.labels:
+        raise ValueError(
+            f"{options.data} has {len(folder.labels)} classes ({', '.join(folder.labels[:3])}, ...)"
+            f" but the model was trained on {len(classifier.labels)} "
+            f"({', '.join(classifier.labels[:3])}, ...); test on the same classes"
+        )
+    samples = folder.splits[options.split]
+    if not samples:
+        raise ValueError(f"{options.data} has no {options.split} videos; choose another --split")
+    with progress_bar("testing") as progress:
+        results = run_test(
+            classifier.model,
+            classifier.labels,
+            samples,
+            classifier.clip,
+            protocol,
+            workers=options.workers,
+            progress=progress,
+        )
+    results["faults"] = [*folder.bad, *results["faults"]]
+    results["protocol"]["split"] = f"{options.split}, drawn by {folder.split_by}"
+    results["protocol"]["missing"] += len(folder.bad)
+    run_folder = Path(options.run)
+    out = run_folder if run_folder.is_dir() else run_folder.parent
+    out = Path(options.out) if options.out else out / "results.json"
+    write_atomically(out, json.dumps(results, indent=1).encode())
+    if options.json:
+        print(json.dumps(results["metrics"]))
+        return 0
+    for name, value in results["metrics"].items():
+        print(f"{name:<20} {100 * value:6.2f} %")
+    counts = results["protocol"]
+    print(f"{counts['evaluated']} videos tested, {counts['missing']} unreadable; written to {out}")
+    return 0

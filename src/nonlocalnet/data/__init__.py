@@ -1,0 +1,1 @@
+"""Videos to clips: decoding, sampling, augmentation, data sets. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Training, testing, prediction, explanation. Imports data, weights, and so models and nn."""

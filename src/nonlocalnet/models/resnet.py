@@ -1,0 +1,203 @@
+"""The video ResNet of Table 1: C2D, I3D and non-local networks as one module that takes numbers.
+
+Source   Wang, Girshick, Gupta, He, "Non-local Neural Networks", CVPR 2018, Sec. 4 and Table 1.
+Letters  B batch, T frames, H x W pixels, C channels. A size or kernel of three is always T, H, W.
+Names    conv1, bn1, res2 ... res5, fc; inside a residual block those of torchvision. A block that
+         owns a non-local block keeps it as `nonlocal_block`, the name `insert_nonlocal` gives too.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nonlocalnet.nn.block import NonLocalBlock
+
+EXPANSION = 4
+Size3 = tuple[int, int, int]
+
+
+class Bottleneck(nn.Module):
+    """One residual block of Table 1: 1x1, 3x3, 1x1, and after its ReLU perhaps a non-local block.
+
+    Args:
+        in_channels: Channels of the input.
+        inner_channels: Channels of the 3x3; the output has four times as many.
+        stride: Spatial stride.
+        kernel_t: Temporal kernels of the first 1x1 and of the 3x3; (3, 1) is I3D 3x1x1, (1, 3)
+            is I3D 3x3x3 (Sec. 4).
+        stride_in_1x1: Put the stride on the first 1x1 instead of on the 3x3.
+        nonlocal_block: Applied to the output.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        inner_channels: int,
+        *,
+        stride: int,
+        kernel_t: tuple[int, int],
+        stride_in_1x1: bool,
+        nonlocal_block: NonLocalBlock | None,
+    ) -> None:
+        super().__init__()
+        out_channels = EXPANSION * inner_channels
+        first, second = (stride, 1) if stride_in_1x1 else (1, stride)
+        self.conv1 = _conv(in_channels, inner_channels, (kernel_t[0], 1, 1), first)
+        self.bn1 = nn.BatchNorm3d(inner_channels)
+        self.conv2 = _conv(inner_channels, inner_channels, (kernel_t[1], 3, 3), second)
+        self.bn2 = nn.BatchNorm3d(inner_channels)
+        self.conv3 = _conv(inner_channels, out_channels, (1, 1, 1), 1)
+        self.bn3 = nn.BatchNorm3d(out_channels)
+        self.downsample = None
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                _conv(in_channels, out_channels, (1, 1, 1), stride), nn.BatchNorm3d(out_channels)
+            )
+        self.nonlocal_block = nonlocal_block
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, T, H, W)
+        """The block's output, its stride smaller in H and W."""
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        y = self.bn3(self.conv3(y))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = F.relu(y + shortcut, inplace=True)
+        return y if self.nonlocal_block is None else self.nonlocal_block(y)
+
+
+class VideoResNet(nn.Module):
+    """C2D, I3D or a non-local network (Sec. 4, Table 1), fully convolutional in T, H and W.
+
+    Args:
+        num_classes: Outputs of the classifier.
+        depths: Residual blocks per stage, res2 first; as many stages as numbers.
+        width: Channels of conv1; the 3x3 of stage s has width * 2**s.
+        stem_kernel_t: Frames under conv1: 1 (C2D) or 5 (I3D).
+        stem_stride_t: Temporal stride of conv1.
+        pool1: Max-pool after conv1, or None.
+        pool2: Max-pool after res2, or None.
+        kernel_t: (stage, block) -> temporal kernels of its first 1x1 and its 3x3.
+        stride_in_1x1: Where a stage's stride sits; see `Bottleneck`.
+        nonlocal_at: Stage name -> indices of the residual blocks followed by a non-local block.
+        make_nonlocal: Channels -> NonLocalBlock.
+        dropout: Rate before the classifier (Sec. 4.1: 0.5).
+        head_window: Cells of the last map that one training crop covers, in H and W (224 px: 7).
+
+    Raises:
+        ValueError: `nonlocal_at` names a residual block that does not exist.
+
+    Example:
+        >>> net = VideoResNet(num_classes=5, depths=(1, 1), width=8)
+        >>> net(torch.zeros(2, 3, 4, 32, 32)).shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        depths: Sequence[int],
+        width: int = 64,
+        stem_kernel_t: int = 1,
+        stem_stride_t: int = 1,
+        pool1: tuple[Size3, Size3, Size3] | None = None,
+        pool2: tuple[Size3, Size3, Size3] | None = None,
+        kernel_t: Callable[[int, int], tuple[int, int]] = lambda stage, block: (1, 1),
+        stride_in_1x1: bool = False,
+        nonlocal_at: Mapping[str, Sequence[int]] | None = None,
+        make_nonlocal: Callable[[int], NonLocalBlock] = NonLocalBlock,
+        dropout: float = 0.5,
+        head_window: int = 7,
+    ) -> None:
+        super().__init__()
+        nonlocal_at = dict(nonlocal_at or {})
+        _check_places(nonlocal_at, depths)
+        self.conv1 = _conv(3, width, (stem_kernel_t, 7, 7), (stem_stride_t, 2, 2))
+        self.bn1 = nn.BatchNorm3d(width)
+        self.pool1 = nn.MaxPool3d(*pool1) if pool1 else nn.Identity()
+        self.pool2 = nn.MaxPool3d(*pool2) if pool2 else nn.Identity()
+        self.stages = [f"res{stage + 2}" for stage in range(len(depths))]
+        channels = width
+        for stage, (name, depth) in enumerate(zip(self.stages, depths, strict=True)):
+            inner = width * 2**stage
+            blocks = []
+            for block in range(depth):
+                blocks.append(
+                    Bottleneck(
+                        channels,
+                        inner,
+                        stride=2 if stage > 0 and block == 0 else 1,
+                        kernel_t=kernel_t(stage, block),
+                        stride_in_1x1=stride_in_1x1,
+                        nonlocal_block=None,
+                    )
+                )
+                channels = EXPANSION * inner
+            setattr(self, name, nn.Sequential(*blocks))
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(channels, num_classes)
+        self.head_window = head_window
+        self.config: dict[str, Any] = {}  # the arguments of `build` that made it
+        _init_weights(self)
+        # After the trunk, so that a network and the same one with blocks start from equal weights.
+        for name, indices in nonlocal_at.items():
+            for index in sorted(indices):
+                host = self.get_submodule(f"{name}.{index}")
+                assert isinstance(host, Bottleneck)
+                host.nonlocal_block = make_nonlocal(host.conv3.out_channels)
+
+    def features(self, x: Tensor) -> Tensor:  # (B, 3, T, H, W) -> (B, C, T', H', W')
+        """The last stage's map."""
+        x = self.pool1(F.relu(self.bn1(self.conv1(x)), inplace=True))
+        for name in self.stages:
+            x = self.get_submodule(name)(x)
+            if name == "res2":
+                x = self.pool2(x)
+        return x
+
+    def forward(self, x: Tensor, dense: bool = False) -> Tensor:  # (B, 3, T, H, W)
+        """Logits (B, num_classes) from the global average (Table 1).
+
+        With `dense`, logits (B, num_classes, 1, H', W'): one for every place where a training crop
+        fits the frame, for the fully convolutional test of Sec. 4.1.
+        """
+        x = self.features(x)
+        if not dense:
+            return self.fc(self.dropout(x.mean((2, 3, 4))))
+        frames, height, width = x.shape[2:]
+        window = (frames, min(self.head_window, height), min(self.head_window, width))
+        x = F.avg_pool3d(x, window, stride=1)
+        return self.fc(self.dropout(x).movedim(1, -1)).movedim(-1, 1)
+
+
+def _conv(in_channels: int, out_channels: int, kernel: Size3, stride: int | Size3) -> nn.Conv3d:
+    stride = (1, stride, stride) if isinstance(stride, int) else stride
+    padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+    return nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
+
+
+def _check_places(nonlocal_at: Mapping[str, Sequence[int]], depths: Sequence[int]) -> None:
+    for name, indices in nonlocal_at.items():
+        depth = dict(zip((f"res{i + 2}" for i in range(len(depths))), depths, strict=True)).get(
+            name
+        )
+        if depth is None or not all(0 <= index < depth for index in indices):
+            stages = ", ".join(f"res{i + 2}: 0..{d - 1}" for i, d in enumerate(depths))
+            raise ValueError(
+                f"nonlocal_ asks for blocks after {name} {tuple(indices)}, but this network has "
+                f"only {stages}; choose among those"
+            )
+
+
+def _init_weights(model: nn.Module) -> None:
+    """MSRA for convolutions, 0.01 for the classifier, zero for each branch's last BN scale."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, Bottleneck):
+            nn.init.zeros_(module.bn3.weight)

@@ -1,0 +1,203 @@
+"""Named networks: `build("nl5_c2d_r50")` and the numbers behind each name.
+
+Source   Sec. 4, Tables 1 and 2 of the paper; the "official" preset follows the released 32x2 code.
+A name is [nl1_ | nl5_ | nl10_] {c2d | i3d | i3d333} _ {r50 | r101 | tiny}. A preset says what the
+paper's text and the released code do differently; every number of it is one row below.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from nonlocalnet.models.resnet import Size3, VideoResNet
+from nonlocalnet.nn.block import NonLocalBlock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A depth of ResNet and where its 1, 5 and 10 non-local blocks stand."""
+
+    depths: tuple[int, ...]
+    width: int = 64
+    temporal_strides: bool = True
+    dropout: float = 0.5
+    head_window: int = 7
+    places: Mapping[int, Mapping[str, tuple[int, ...]]]
+
+
+BACKBONES = {
+    "r50": Backbone(
+        depths=(3, 4, 6, 3),
+        places={
+            1: {"res4": (4,)},
+            5: {"res3": (1, 3), "res4": (1, 3, 5)},
+            10: {"res3": (0, 1, 2, 3), "res4": (0, 1, 2, 3, 4, 5)},
+        },
+    ),
+    "r101": Backbone(
+        depths=(3, 4, 23, 3),
+        places={
+            1: {"res4": (21,)},
+            5: {"res3": (1, 3), "res4": (6, 13, 20)},
+            10: {"res3": (0, 1, 2, 3), "res4": (2, 6, 10, 14, 18, 22)},
+        },
+    ),
+    # Small clips on a CPU: nothing but the last average (and a block) joins the frames of a C2D.
+    "tiny": Backbone(
+        depths=(1, 2, 2, 1),
+        width=16,
+        temporal_strides=False,
+        head_window=2,  # 64 px crops
+        places={1: {"res3": (0,)}},
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What the paper's text and other code do differently around the same network."""
+
+    pool1: tuple[Size3, Size3, Size3]  # kernel, stride, padding
+    pool2: tuple[Size3, Size3, Size3]
+    inflate_res2_and_res5: tuple[tuple[int, ...], tuple[int, ...]]  # blocks of each
+    block: Mapping[str, Any]  # options of NonLocalBlock
+    block_std: float | None  # Gaussian init of the block's convolutions; None keeps MSRA
+
+
+PRESETS = {
+    "paper": Preset(
+        pool1=((3, 3, 3), (2, 2, 2), (1, 1, 1)),
+        pool2=((3, 1, 1), (2, 1, 1), (1, 0, 0)),
+        inflate_res2_and_res5=((0, 2), (0, 2)),
+        block={"scale": 1.0, "subsample_input": False},
+        block_std=None,
+    ),
+    "official": Preset(
+        pool1=((2, 3, 3), (2, 2, 2), (0, 0, 0)),
+        pool2=((2, 1, 1), (2, 1, 1), (0, 0, 0)),
+        inflate_res2_and_res5=((0, 1, 2), (1,)),
+        block={"scale": None, "subsample_input": True},
+        block_std=0.01,
+    ),
+}
+
+_NAME = re.compile(r"(?:nl(?P<blocks>1|5|10)_)?(?P<family>c2d|i3d|i3d333)_(?P<backbone>\w+)")
+
+
+def list_models() -> list[str]:
+    """Every name that `build` takes.
+
+    Example:
+        >>> [name for name in list_models() if name.endswith("c2d_r50")]
+        ['c2d_r50', 'nl1_c2d_r50', 'nl5_c2d_r50', 'nl10_c2d_r50']
+    """
+    return [
+        f"{f'nl{blocks}_' if blocks else ''}{family}_{name}"
+        for name, backbone in BACKBONES.items()
+        for family in ("c2d", "i3d", "i3d333")
+        for blocks in (0, *backbone.places)
+    ]
+
+
+def build(
+    name: str,
+    num_classes: int = 400,
+    preset: str = "paper",
+    *,
+    nonlocal_: Mapping[str, Sequence[int]] | None = None,
+    width: int | None = None,
+    head_window: int | None = None,
+    dropout: float | None = None,
+    stride_in_1x1: bool = False,
+    **block_options: Any,
+) -> VideoResNet:
+    """A network of Sec. 4 by name, with random weights.
+
+    Args:
+        name: One of `list_models()`.
+        num_classes: Outputs of the classifier.
+        preset: "paper" (its text) or "official" (the released 32x2 weights' layout).
+        nonlocal_: Stage -> residual blocks followed by a non-local block, instead of the name's.
+        width: Channels of conv1, instead of the backbone's; every stage scales with it.
+        head_window: Cells of the last map under one training crop, in H and W.
+        dropout: Rate before the classifier.
+        stride_in_1x1: Put each stage's stride on its first 1x1.
+        **block_options: Passed to every `NonLocalBlock`: kind, extent, scale, subsample, norm, ...
+
+    Raises:
+        ValueError: The name or the preset is unknown, or a place does not exist.
+
+    Example:
+        >>> net = build("nl1_c2d_tiny", num_classes=4, kind="dot_product")
+        >>> net.res3[0].nonlocal_block.kind
+        'dot_product'
+    """
+    parsed = _NAME.fullmatch(name)
+    if parsed is None or name not in list_models():
+        near = difflib.get_close_matches(name, list_models(), 3)
+        raise ValueError(
+            f"no model {name!r}; nearest: {', '.join(near) or 'none'} "
+            "(nonlocalnet.list_models() lists all)"
+        )
+    if preset not in PRESETS:
+        raise ValueError(f"no preset {preset!r}; choose one of {', '.join(PRESETS)}")
+    backbone, rules = BACKBONES[parsed["backbone"]], PRESETS[preset]
+    if nonlocal_ is None:
+        nonlocal_ = backbone.places.get(int(parsed["blocks"] or 0), {})
+    if block_options and not any(nonlocal_.values()):
+        raise ValueError(
+            f"{', '.join(block_options)} belong to non-local blocks, but {name} has none; "
+            "take an nl1_, nl5_ or nl10_ name, or say where with nonlocal_"
+        )
+
+    def make_nonlocal(channels: int) -> NonLocalBlock:
+        block = NonLocalBlock(channels, **{**rules.block, **block_options})
+        if rules.block_std is not None:
+            for module in block.modules():
+                if isinstance(module, nn.Conv3d) and module.weight.any():
+                    nn.init.normal_(module.weight, std=rules.block_std)
+        return block
+
+    model = VideoResNet(
+        num_classes=num_classes,
+        depths=backbone.depths,
+        width=width or backbone.width,
+        stem_kernel_t=1 if parsed["family"] == "c2d" else 5,
+        stem_stride_t=2 if backbone.temporal_strides else 1,
+        pool1=rules.pool1 if backbone.temporal_strides else ((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+        pool2=rules.pool2 if backbone.temporal_strides else None,
+        kernel_t=_inflation(parsed["family"], rules),
+        stride_in_1x1=stride_in_1x1,
+        nonlocal_at=nonlocal_,
+        make_nonlocal=make_nonlocal,
+        dropout=backbone.dropout if dropout is None else dropout,
+        head_window=head_window or backbone.head_window,
+    )
+    model.config = {
+        "name": name,
+        "num_classes": num_classes,
+        "preset": preset,
+        "nonlocal_": {stage: list(blocks) for stage, blocks in nonlocal_.items()},
+        "width": width or backbone.width,
+        "head_window": model.head_window,
+        "dropout": model.dropout.p,
+        "stride_in_1x1": stride_in_1x1,
+        **block_options,
+    }
+    return model
+
+
+def _inflation(family: str, rules: Preset):
+    """(stage, block) -> temporal kernels of the first 1x1 and of the 3x3 (Sec. 4)."""
+    inflated = {"c2d": (1, 1), "i3d": (3, 1), "i3d333": (1, 3)}[family]
+    res2, res5 = rules.inflate_res2_and_res5
+
+    def kernel_t(stage: int, block: int) -> tuple[int, int]:
+        chosen = {0: block in res2, 3: block in res5}.get(stage, block % 2 == 0)
+        return inflated if chosen else (1, 1)
+
+    return kernel_t

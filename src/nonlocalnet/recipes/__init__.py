@@ -1,0 +1,1 @@
+"""Recipes: settings as frozen dataclasses, and what turns them into arguments."""

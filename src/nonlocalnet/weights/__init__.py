@@ -1,0 +1,1 @@
+"""Weights on disk: one file format of ours. Imports models."""

@@ -1,0 +1,122 @@
+"""The model file: safetensors whose metadata says everything needed to use the network.
+
+Metadata, one JSON text under the key `nonlocalnet`: `format`, `model` (arguments of `build`),
+`labels`, `clip` (frames, stride, sizes, mean, std), `blocks` (where non-local blocks stand),
+`probe` (seed, input shape and the logits it gave when saved), and what else the writer adds.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from nonlocalnet.models.resnet import VideoResNet
+from nonlocalnet.models.zoo import build
+from nonlocalnet.nn.block import NonLocalBlock
+
+FORMAT = 1
+KEY = "nonlocalnet"
+
+
+def save(
+    model: VideoResNet,
+    path: str | Path,
+    *,
+    labels: Sequence[str],
+    clip: Mapping[str, Any],
+    **extra: Any,
+) -> None:
+    """Writes a model file, atomically.
+
+    Args:
+        model: From `build`.
+        path: Where to; conventionally *.safetensors.
+        labels: Class names in the order of the logits.
+        clip: Preprocessing, the fields of `data.clips.ClipConfig`.
+        **extra: More plain data to travel along.
+
+    Raises:
+        ValueError: The number of labels is not the number of logits.
+    """
+    if len(labels) != model.fc.out_features:
+        raise ValueError(
+            f"{len(labels)} labels for {model.fc.out_features} logits; give one label per class"
+        )
+    meta = {
+        "format": FORMAT,
+        "model": model.config,
+        "labels": list(labels),
+        "clip": dict(clip),
+        "blocks": [n for n, m in model.named_modules() if isinstance(m, NonLocalBlock)],
+        "probe": probe(model, (1, 3, min(clip["frames"], 8), 64, 64)),
+        **extra,
+    }
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    write_atomically(path, to_bytes(tensors, {KEY: json.dumps(meta)}))
+
+
+def read(path: str | Path) -> tuple[VideoResNet, dict[str, Any]]:
+    """The network of a model file, in eval mode, and the file's metadata.
+
+    Raises:
+        ValueError: Missing, not one of our files, or tensors that do not fit the network it names.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such model file; give a .safetensors file or a run folder")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: not a safetensors file ({error}); train one with nonlocalnet train"
+        ) from None
+    if text is None:
+        raise ValueError(
+            f"{path}: a safetensors file of somebody else (no {KEY!r} in its metadata); "
+            "only files written by nonlocalnet can be used here"
+        )
+    meta = json.loads(text)
+    if meta["format"] != FORMAT:
+        raise ValueError(f"{path}: format {meta['format']}, this version reads {FORMAT}; update")
+    model = build(**meta["model"])
+    missing, extra = model.load_state_dict(tensors, strict=False)
+    if missing or extra:
+        raise ValueError(
+            f"{path}: {len(missing)} tensors missing (first: {next(iter(missing), 'none')}), "
+            f"{len(extra)} unknown (first: {next(iter(extra), 'none')}); the file is damaged"
+        )
+    return model.eval(), meta
+
+
+def probe(model: VideoResNet, shape: tuple[int, int, int, int, int]) -> dict[str, Any]:
+    """Seed, input shape and the logits that a seeded random input gives in eval mode."""
+    seed = 0
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    was_training = model.training
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        logits = model.eval()(x.to(device))[0]
+    model.train(was_training)
+    return {"seed": seed, "shape": list(shape), "logits": logits.cpu().tolist()}
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Writes beside the target, syncs and renames: a crash leaves the old file or the new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
