@@ -6,8 +6,10 @@ goes on from its last checkpoint as if nothing had happened.
 """
 
 import hashlib
+import logging
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -242,6 +244,7 @@ def train(
     metrics = MetricsCSV(run / "metrics.csv", COLUMNS)
     metrics.begin(done)
     write = lambda net: _write(net, run / "best.safetensors", labels, config)  # noqa: E731
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     trainer = pl.Trainer(
         accelerator="auto",
         max_steps=steps,
@@ -272,13 +275,16 @@ def train(
         world=trainer.world_size,
     )
     parallel = {"num_workers": workers, "persistent_workers": workers > 0}
-    trainer.fit(
-        module,
-        DataLoader(train_set, batch_sampler=batches, **parallel),
-        DataLoader(val_set, batch_size=None, **parallel),
-        ckpt_path=last if done else None,
-        weights_only=True,
-    )
+    with warnings.catch_warnings():  # Lightning's advice on settings chosen here on purpose
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        trainer.fit(
+            module,
+            DataLoader(train_set, batch_sampler=batches, **parallel),
+            DataLoader(val_set, batch_size=None, **parallel),
+            ckpt_path=last if done else None,
+            weights_only=True,
+        )
     return model
 
 

@@ -1,0 +1,77 @@
+"""The model file comes back whole, or says what is wrong with it."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import nonlocalnet as nln
+from nonlocalnet.weights.file import read, write_atomically
+
+CLIP = {"frames": 4, "stride": 1, "crop": 32, "short_side": [32, 40]}
+
+
+@pytest.fixture
+def file(tmp_path):
+    torch.manual_seed(0)
+    model = nln.build("nl1_c2d_tiny", 2, width=4, kind="dot_product")
+    nln.save(model, tmp_path / "m.safetensors", labels=["a", "b"], clip=CLIP, source="a test")
+    return tmp_path / "m.safetensors", model
+
+
+def test_round_trip_gives_equal_logits_labels_and_settings(file):
+    path, model = file
+    again, meta = read(path)
+    x = torch.randn(1, 3, 4, 32, 32)
+    assert torch.equal(model.eval()(x), again(x))
+    assert not again.training
+    assert (meta["labels"], meta["clip"], meta["source"]) == (["a", "b"], CLIP, "a test")
+    assert meta["blocks"] == ["res3.0.nonlocal_block"]
+
+
+def test_the_probe_is_what_the_network_answers(file):
+    path, _ = file
+    model, meta = read(path)
+    probe = meta["probe"]
+    x = torch.randn(probe["shape"], generator=torch.Generator().manual_seed(probe["seed"]))
+    torch.testing.assert_close(model(x)[0], torch.tensor(probe["logits"]), atol=1e-4, rtol=0)
+
+
+def test_labels_must_match_the_logits(file):
+    path, model = file
+    with pytest.raises(ValueError, match="3 labels for 2 logits"):
+        nln.save(model, path, labels=["a", "b", "c"], clip=CLIP)
+
+
+def test_what_is_not_ours_is_one_sentence(file, tmp_path):
+    path, _ = file
+    with pytest.raises(ValueError, match="no such model file"):
+        read(tmp_path / "nothing")
+    (tmp_path / "text").write_text("not tensors at all")
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        read(tmp_path / "text")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="somebody else"):
+        read(tmp_path / "other.safetensors")
+    with safe_open(path, "pt") as good:
+        tensors = {k: good.get_tensor(k) for k in good.keys()}  # noqa: SIM118
+        meta = good.metadata()
+    del tensors["res3.0.nonlocal_block.theta.weight"]
+    save_file(tensors, tmp_path / "less.safetensors", meta)
+    with pytest.raises(ValueError, match=r"1 tensors missing \(first: res3.0.nonlocal_block.theta"):
+        read(tmp_path / "less.safetensors")
+    newer = {"nonlocalnet": json.dumps({**json.loads(meta["nonlocalnet"]), "format": 99})}
+    save_file(tensors, tmp_path / "newer.safetensors", newer)
+    with pytest.raises(ValueError, match="format 99, this version reads 1"):
+        read(tmp_path / "newer.safetensors")
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
+    target = tmp_path / "f"
+    write_atomically(target, b"old")
+    with pytest.raises(TypeError):
+        write_atomically(target, "not bytes")  # type: ignore[arg-type]
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
