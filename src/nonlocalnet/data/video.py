@@ -123,12 +123,16 @@ def read_frames(
     height, width = scaled_size(video.height, video.width, short_side)
     stored = (width, height) if video.rotation % 2 else (height, width)
     found: dict[int, np.ndarray] = {}
+    # One scaler for all frames: setting one up costs more than scaling a small frame.
+    scaler = require("av.video.reformatter", "reading videos", "video").VideoReformatter()
     with _container(video.path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
         for index, frame in _wanted_frames(video, container, stream, wanted):
-            picture = frame.reformat(stored[1], stored[0], "rgb24", interpolation="BILINEAR")
+            picture = scaler.reformat(
+                frame, stored[1], stored[0], "rgb24", interpolation="BILINEAR", threads=1
+            )
             found[index] = np.rot90(picture.to_ndarray(), video.rotation)
     if not found:
         raise BadVideo(f"{video.path}: none of frames {wanted[0]} to {wanted[-1]} can be decoded")
@@ -161,24 +165,29 @@ def _wanted_frames(video: Video, container, stream, wanted: np.ndarray) -> Itera
             if index in keep or index == last - 1:
                 yield index, frame
         return
-    index_of = {int(stamp): index for index, stamp in enumerate(video.stamps)}
-    todo = [int(video.stamps[index]) for index in wanted]
-    # One run of decoding for each group of frames that share their last key frame.
-    keys = np.searchsorted(video.key_stamps, todo, side="right") - 1
-    for key, group in itertools.groupby(zip(keys, todo, strict=True), key=lambda pair: pair[0]):
-        stamps = {stamp for _, stamp in group}
-        start = int(video.key_stamps[key]) if key > 0 else None
-        if start is not None:
-            first = next(_decode(container, stream, video.path, seek_to=start), None)
-            if first is None or first.pts is None or first.pts > min(stamps):
-                start = None  # a seek that overshot: decode from the beginning instead
-        begin = int(video.stamps[0]) if start is None else start
-        for frame in _decode(container, stream, video.path, seek_to=begin):
-            if frame.pts in stamps:
-                yield index_of[frame.pts], frame
-                stamps.discard(frame.pts)
-            if not stamps or (frame.pts is not None and frame.pts > max(stamps)):
-                break
+    decoded, frame = None, None
+    for index in wanted.tolist():
+        stamp = int(video.stamps[index])
+        if frame is None or frame.pts < stamp:
+            key = np.searchsorted(video.key_stamps, stamp, side="right") - 1
+            here = np.searchsorted(video.key_stamps, frame.pts, side="right") if frame else 0
+            if decoded is None or key > here:  # a whole run of frames can be skipped
+                decoded = _decode_from(video, container, stream, max(key, 0), stamp)
+            frame = next((f for f in decoded if f.pts is not None and f.pts >= stamp), None)
+        if frame is None:
+            return
+        if frame.pts == stamp:
+            yield index, frame
+
+
+def _decode_from(video: Video, container, stream, key: int, stamp: int) -> Iterator:
+    """Decoded frames from a key frame on; from the beginning where the seek overshoots `stamp`."""
+    if key > 0:
+        frames = _decode(container, stream, video.path, seek_to=int(video.key_stamps[key]))
+        first = next((f for f in frames if f.pts is not None), None)
+        if first is not None and first.pts <= stamp:
+            return itertools.chain([first], frames)
+    return _decode(container, stream, video.path, seek_to=int(video.stamps[0]))
 
 
 def _decode(container, stream, path: Path, seek_to: int | None = None) -> Iterator:

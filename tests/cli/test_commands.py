@@ -1,0 +1,146 @@
+"""The main job through the commands, and what bad input gets: one sentence and exit 2."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from videos import write_sound, write_video
+
+from nonlocalnet.cli.main import COMMANDS, main
+
+
+@pytest.fixture(scope="module")
+def trained(bars, tmp_path_factory):
+    """A run of the train command on real files, small but able to tell up from down."""
+    out = tmp_path_factory.mktemp("run") / "bars"
+    arguments = ["train", str(bars), "--out", str(out), "--workers", "0", "--json"]
+    arguments += ["--model", "nl1_i3d_tiny", "--frames", "8", "--crop", "32", "--epochs", "60"]
+    arguments += ["--batch", "5", "--lr", "0.02", "--flip", "false"]
+    assert main(arguments) == 0
+    return out
+
+
+def test_a_folder_of_clips_becomes_a_tested_classifier(trained, bars, capsys):
+    assert {p.name for p in trained.iterdir()} >= {
+        "config.yaml",
+        "metrics.csv",
+        "last.ckpt",
+        "best.safetensors",
+        "tensorboard",
+    }
+    assert main(["test", str(trained), "--data", str(bars), "--json", "--workers", "0"]) == 0
+    metrics = json.loads(capsys.readouterr().out)
+    assert metrics["top1@10x1x36"] == 1.0
+    results = json.loads((trained / "results.json").read_text())
+    assert results["protocol"]["evaluated"] == 6
+    assert results["protocol"]["split"] == "test, drawn by the split column of videos.csv"
+
+
+def test_predict_names_files_and_folders(trained, bars, capsys):
+    assert main(["predict", str(bars / "up"), "--model", str(trained), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 8
+    assert all(row["top"][0]["label"] == "up" for row in rows)
+    assert main(["predict", str(bars / "down" / "0.mp4"), "--model", str(trained)]) == 0
+    assert "%  down" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_only_when_told(trained, bars, capsys):
+    assert main(["train", str(bars), "--out", str(trained)]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(["train", str(bars), "--out", str(trained), "--resume", "--crop", "64"]) == 2
+    assert "other settings" in capsys.readouterr().err
+
+
+BAD = {
+    "text": (lambda p: p.write_text("no video\n" * 50), "not a video"),
+    "empty": (lambda p: p.write_bytes(b""), "the file is empty"),
+    "sound": (write_sound, "no video stream"),
+    "missing": (lambda p: None, "no such file or folder"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_predict_on_a_bad_file_is_one_sentence_and_exit_2(trained, tmp_path, kind, capsys):
+    make, sentence = BAD[kind]
+    file = tmp_path / "clip.mp4"
+    make(file)
+    assert main(["predict", str(file), "--model", str(trained)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert sentence in said.err
+    assert str(file) in said.err
+
+
+def test_one_bad_file_does_not_cost_the_others(trained, bars, tmp_path, capsys):
+    (tmp_path / "a.mp4").write_text("no video")
+    (tmp_path / "b.mp4").write_bytes((bars / "up" / "0.mp4").read_bytes())
+    assert main(["predict", str(tmp_path), "--model", str(trained), "--json"]) == 2
+    said = capsys.readouterr()
+    assert [row["path"] for row in json.loads(said.out)] == [str(tmp_path / "b.mp4")]
+    assert "a.mp4" in said.err
+
+
+def test_a_short_and_a_sideways_clip_get_an_answer(trained, tmp_path, capsys):
+    short = write_video(tmp_path / "short.mp4", 3)
+    phone = write_video(tmp_path / "phone.mp4", 20, turn=True)
+    for file in (short, phone):
+        assert main(["predict", str(file), "--model", str(trained), "--json"]) == 0
+        (row,) = json.loads(capsys.readouterr().out)
+        assert sum(entry["score"] for entry in row["top"]) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["prdict"], "no command 'prdict'; did you mean predict?"),
+        (["predict", "x.mp4"], "model"),
+        (["train", "nowhere"], "nowhere: no such folder"),
+        (["train", ".", "--epochs", "many"], "epochs"),
+        (["test", "nowhere", "--data", "."], "nowhere: no such model file"),
+        (["test", "nowhere", "--data", ".", "--views", "10x2"], "CLIPSx1"),
+        (["explain", "x.mp4", "--model", "m", "--at", "here"], "--at takes t,x,y"),
+    ],
+)
+def test_wrong_words_are_one_sentence(arguments, sentence, capsys):
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_settings_can_come_from_a_file(tmp_path, capsys):
+    (tmp_path / "s.yaml").write_text("epochs: 7\nlr: 0.5\n")
+    with pytest.raises(SystemExit):
+        main(["train", "x", "--config", str(tmp_path / "s.yaml"), "--lr", "0.25", "--print_config"])
+    printed = capsys.readouterr().out
+    assert "epochs: 7" in printed
+    assert "lr: 0.25" in printed
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    assert f"Example: nonlocalnet {name}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_no_traceback_from_a_real_process(tmp_path):
+    (tmp_path / "x.mp4").write_text("text")
+    done = subprocess.run(
+        [sys.executable, "-m", "nonlocalnet", "predict", str(tmp_path / "x.mp4"), "--model", "m"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_runs_and_finds_the_decoder(capsys):
+    assert main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["decode"].startswith("ok")
+    assert report["forward"].startswith("ok")
