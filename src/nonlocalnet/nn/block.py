@@ -81,6 +81,7 @@ class NonLocalBlock(nn.Module):
 
         conv = CONV[ndim]
         self.embeds = kind not in ("gaussian", "gaussian_distance")
+        self.pools_x = subsample_input or not self.embeds
         if self.embeds:
             self.theta = conv(channels, inner, kernel_size=1)
             self.phi = conv(channels, inner, kernel_size=1)
@@ -203,17 +204,19 @@ class NonLocalBlock(nn.Module):
         windows = self._windows(shape)
         grid = [size // window for size, window in zip(shape, windows, strict=True)]
         tokens = x.flatten(2).mT  # (B, N, C)
-        keys = _pool(tokens, shape, windows) if self.subsample_input or not self.embeds else tokens
+        pooled = _pool(tokens, shape, windows) if self.pools_x else tokens  # (B, M or N, C)
         if not self.embeds:
-            source = keys if self.subsample_input else tokens
-            (g,) = _project(source, self.g)
-            return tokens, keys, g if self.subsample_input else _pool(g, shape, windows), grid
+            g = _project(pooled if self.subsample_input else tokens, self.g)
+            return tokens, pooled, g if self.subsample_input else _pool(g, shape, windows), grid
         if self.subsample_input:
-            (theta,) = _project(tokens, self.theta)
-            phi, g = _project(keys, self.phi, self.g)
-            return theta, phi, g, grid
-        theta, phi, g = _project(tokens, self.theta, self.phi, self.g)
-        return theta, _pool(phi, shape, windows), _pool(g, shape, windows), grid
+            theta, keys = _project(tokens, self.theta), _project(pooled, self.phi, self.g)
+        else:
+            theta, keys = _project(tokens, self.theta, self.phi, self.g).tensor_split(
+                [self.inner_channels], dim=-1
+            )
+            keys = _pool(keys, shape, windows)
+        phi, g = keys.chunk(2, dim=-1)
+        return theta, phi, g, grid
 
     def _fold(self, part: Tensor, shape: torch.Size) -> Tensor:
         """Move what a query may not look across into the batch: frames, or places."""
@@ -241,11 +244,10 @@ def _bias(conv: _ConvNd) -> Tensor:
     return conv.bias
 
 
-def _project(tokens: Tensor, *convs: _ConvNd) -> tuple[Tensor, ...]:
-    """Each 1x1 convolution of (B, N, C) tokens, all in one matrix product."""
+def _project(tokens: Tensor, *convs: _ConvNd) -> Tensor:
+    """The 1x1 convolutions of (B, N, C) tokens side by side, in one matrix product."""
     weight = torch.cat([conv.weight.flatten(1) for conv in convs])
-    bias = torch.cat([_bias(conv) for conv in convs])
-    return F.linear(tokens, weight, bias).chunk(len(convs), dim=-1)
+    return F.linear(tokens, weight, torch.cat([_bias(conv) for conv in convs]))
 
 
 def _project_back(y: Tensor, weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
@@ -253,12 +255,19 @@ def _project_back(y: Tensor, weight: Tensor, bias: Tensor | None, x: Tensor) -> 
     return F.linear(y, weight.flatten(1), bias).mT.reshape(x.shape)
 
 
-def _pool(tokens: Tensor, shape: list[int], windows: list[int]) -> Tensor:
-    """Max-pool (B, N, D) tokens over their grid."""
+def _pool(tokens: Tensor, shape: list[int], windows: list[int]) -> Tensor:  # (B, N, D)
+    """Max-pool tokens over their grid: (B, M, D).
+
+    Always as images in channels-last layout, frames folded into the batch: pooling clips or
+    contiguous maps takes several times as long.
+    """
     if all(window == 1 for window in windows):
         return tokens
-    pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[len(shape)]
-    return pool(tokens.mT.unflatten(2, shape), windows).flatten(2).mT
+    height, width = shape[-2:] if len(shape) > 1 else (1, shape[0])
+    window = windows[-2:] if len(shape) > 1 else [1, windows[0]]
+    images = tokens.reshape(-1, height, width, tokens.shape[2]).permute(0, 3, 1, 2)
+    pooled = F.max_pool2d(images, window)
+    return pooled.permute(0, 2, 3, 1).reshape(tokens.shape[0], -1, tokens.shape[2])
 
 
 def _default_scale(kind: Kind, inner: int) -> float:

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from nonlocalnet.ops.exact import exact
 from nonlocalnet.ops.pairwise import Kind, accumulator, check_arguments, nonlocal_weights
 
 Engine = Literal["dense", "exact", "auto"]
@@ -57,6 +58,33 @@ def nonlocal_op(
         )
     if engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
-    weights = nonlocal_weights(theta, phi, kind=kind, scale=scale, w_f=w_f)
+    if engine == "auto":
+        engine = "exact" if exact_is_faster(theta, phi, g, kind) else "dense"
     with torch.autocast(theta.device.type, enabled=False):
+        if engine == "exact":
+            return exact(theta, phi, g, kind=kind, scale=scale, w_f=w_f)
+        weights = nonlocal_weights(theta, phi, kind=kind, scale=scale, w_f=w_f)
         return (weights @ accumulator(g)).to(g.dtype)
+
+
+LARGE = 2**22
+"""Softmax weights (B N M) from which "auto" takes "exact": 16 MiB of float32."""
+
+FEW_KEYS = 150
+"""N M / (N + M) up to which storing the pairs is the faster way to concatenate."""
+
+
+def exact_is_faster(theta: Tensor, phi: Tensor, g: Tensor, kind: Kind) -> bool:
+    """Whether "auto" takes "exact"; docs/operation.md has the measurements.
+
+    The dot product is two chains of matrix products, so their lengths decide: theta (phi^T g)
+    against (theta phi^T) g. Concatenation trades N M pairs for some passes over N + M rows. The
+    softmax kinds do the same products either way: storing their weights is a little faster until
+    there are so many that moving them through memory costs more than computing them again.
+    """
+    (batch, queries, depth), (keys, channels) = theta.shape, g.shape[1:]
+    if kind == "dot_product":
+        return (queries + keys) * depth * channels <= queries * keys * (depth + channels)
+    if kind == "concatenation":
+        return queries * keys >= FEW_KEYS * (queries + keys)
+    return batch * queries * keys >= LARGE

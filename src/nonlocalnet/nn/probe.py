@@ -1,0 +1,86 @@
+"""What each layer of a network gives for an example, found without a trace left behind.
+
+Floor    nn.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureMap:
+    """A layer's output with channels on axis 1 and one to three spatial axes after it."""
+
+    shape: tuple[int, ...]
+    device: torch.device
+    dtype: torch.dtype
+
+
+@contextmanager
+def unnoticed(model: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients inside; modes and random state as before, outside."""
+    modes = [(module, module.training) for module in model.modules()]
+    tensors = [*model.parameters(), *model.buffers()]
+    cards = {tensor.device for tensor in tensors if tensor.device.type == "cuda"}
+    with torch.no_grad(), torch.random.fork_rng(devices=list(cards)):
+        try:
+            for module, _ in modes:
+                module.training = False
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+
+def run(model: nn.Module, example: Any) -> Any:
+    """Call the model on one argument, or on a tuple of them."""
+    return model(*example) if isinstance(example, tuple) else model(example)
+
+
+def probe(model: nn.Module, example: Any) -> dict[str, FeatureMap | str]:
+    """By layer name, the feature map it gave, or else what it gave in words."""
+    found: dict[str, FeatureMap | str] = {}
+    names = {module: name for name, module in model.named_modules()}
+    width: list[int] = []  # output width of the last layer that declares one
+
+    def look(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
+        declared = declared_width(module)
+        width[:] = [declared] if declared else width
+        found[names[module]] = describe(output, width[0] if width else None)
+
+    handles = [module.register_forward_hook(look) for module in names]
+    try:
+        with unnoticed(model):
+            run(model, example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def declared_width(module: nn.Module) -> int | None:
+    """The channels a convolution, linear or normalising layer says it gives."""
+    if isinstance(module, nn.LayerNorm):
+        return module.normalized_shape[-1]
+    for name in ("out_channels", "out_features", "num_features", "num_channels"):
+        value = getattr(module, name, None)
+        if isinstance(value, int) and any(True for _ in module.parameters(recurse=False)):
+            return value
+    return None
+
+
+def describe(output: Any, width: int | None) -> FeatureMap | str:
+    """The output as a feature map, or in words; `width` tells channels from places."""
+    if not isinstance(output, Tensor):
+        return f"a {type(output).__name__}"
+    shape = tuple(output.shape)
+    if output.ndim not in (3, 4, 5) or not output.is_floating_point():
+        return f"a tensor {shape} of {output.dtype}"
+    if width == shape[-1] and width != shape[1]:
+        return f"{'tokens' if output.ndim == 3 else 'a channel-last map'} {shape}"
+    return FeatureMap(shape=shape, device=output.device, dtype=output.dtype)

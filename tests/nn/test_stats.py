@@ -1,0 +1,97 @@
+"""The numbers by which a user sees whether a block is awake and where it looks."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from nonlocalnet.nn.block import NonLocalBlock
+from nonlocalnet.nn.insert import insert_nonlocal
+from nonlocalnet.nn.stats import block_stats
+
+
+def clip(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def even(**options):
+    """A block that looks everywhere alike: queries of zero."""
+    block = NonLocalBlock(4, **options)
+    nn.init.zeros_(block.theta.weight)
+    return nn.Sequential(block)
+
+
+@pytest.mark.parametrize(
+    ("extent", "keys"), [("spacetime", 3 * 2 * 2), ("space", 2 * 2), ("time", 3)]
+)
+def test_an_even_block_has_the_entropy_of_its_keys(extent, keys):
+    stats = block_stats(even(extent=extent), clip(2, 4, 3, 4, 4))["0"]
+    assert stats.entropy == pytest.approx(math.log(keys))
+    assert stats.uniform_entropy == pytest.approx(math.log(keys))
+    assert stats.row_max == pytest.approx(1 / keys)
+    assert (stats.gamma, stats.branch_ratio) == (0.0, 0.0)
+
+
+def test_distances_of_an_even_block_are_those_of_the_grid():
+    stats = block_stats(even(extent="time"), clip(1, 4, 3, 2, 2))["0"]
+    assert stats.distance == 0.0
+    # Frames 0, 1, 2 look at 0, 1, 2: means of distance 1, 2/3, 1.
+    assert stats.frames == pytest.approx((1 + 2 / 3 + 1) / 3)
+    stats = block_stats(even(ndim=1, subsample=2), clip(1, 4, 4))["0"]
+    # Cells 0..3 look at 0.5 and 2.5: means 1.5, 1, 1, 1.5.
+    assert stats.distance == pytest.approx(1.25)
+    assert stats.frames == 0.0
+
+
+def test_branch_ratio_is_what_the_block_adds():
+    block = NonLocalBlock(4, norm=None)
+    nn.init.ones_(block.w_z.bias)
+    x = clip(1, 4, 2, 4, 4)
+    stats = block_stats(nn.Sequential(block), x)["0"]
+    assert stats.gamma is None
+    assert stats.branch_ratio == pytest.approx((x.numel() ** 0.5 / x.norm()).item(), rel=1e-5)
+
+
+def test_a_saturated_block_warns():
+    block = NonLocalBlock(4, kind="gaussian", subsample=1)
+    x = 100 * clip(1, 4, 2, 4, 4)
+    with pytest.warns(UserWarning, match=r"block '0' is saturated.*row maximum is 1.00"):
+        assert block_stats(nn.Sequential(block), x)["0"].entropy < 0.1
+
+
+def test_kinds_without_softmax_have_stats_too():
+    for kind in ("dot_product", "concatenation", "gaussian_distance"):
+        stats = block_stats(nn.Sequential(NonLocalBlock(4, kind=kind)), clip(1, 4, 2, 4, 4))["0"]
+        assert 0 < stats.entropy <= stats.uniform_entropy + 1e-6
+
+
+def test_the_model_is_left_as_it_was():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout())
+    x = clip(2, 3, 4, 4)
+    insert_nonlocal(model, ["1"], x)
+    model.train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    assert list(block_stats(model, (x,))) == ["1.nonlocal_block"]
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not nn.Module.__dict__.get("_forward_hooks")
+    assert not model[1].nonlocal_block._forward_hooks
+
+
+def test_no_block_is_an_error():
+    with pytest.raises(ValueError, match="holds no NonLocalBlock; insert_nonlocal puts them in"):
+        block_stats(nn.Conv2d(3, 4, 1), clip(1, 3, 4, 4))
+
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = NonLocalBlock(4)
+
+        def forward(self, x):
+            return x
+
+    with pytest.raises(ValueError, match="none of the blocks block ran on the batch"):
+        block_stats(Idle(), clip(1, 4, 2, 4, 4))
