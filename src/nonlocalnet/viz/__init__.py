@@ -1,0 +1,1 @@
+"""Pictures and pages from plain arrays: arrows, curves, reports. Imports ops and nn only."""
