@@ -118,7 +118,7 @@ class NonLocalBlock(nn.Module):
             engine=self.engine,
         )
         y = self._unfold(y, batch, positions, x.shape)
-        z = _project_back(y, self.w_z.weight, self.w_z.bias, x)
+        z = _project_back(y, self.w_z, x)
         return x + (z if self.norm is None else self.norm(z))
 
     def weights(self, x: Tensor, positions: Tensor) -> Tensor:  # (R, ndim) -> (B, R, *key grid)
@@ -250,9 +250,13 @@ def _project(tokens: Tensor, *convs: _ConvNd) -> Tensor:
     return F.linear(tokens, weight, torch.cat([_bias(conv) for conv in convs]))
 
 
-def _project_back(y: Tensor, weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    """The 1x1 convolution W_z of (B, N, D), as a map like x."""
-    return F.linear(y, weight.flatten(1), bias).mT.reshape(x.shape)
+def _project_back(y: Tensor, conv: _ConvNd, x: Tensor) -> Tensor:  # y (B, N, D)
+    """The 1x1 convolution of tokens as a map of the shape and memory layout of x."""
+    weight, bias = conv.weight.flatten(1), _bias(conv)
+    if x.stride(1) == 1:  # channels last: tokens as they are
+        return F.linear(y, weight, bias).mT.unflatten(2, x.shape[2:])
+    z = torch.baddbmm(bias[:, None], weight.expand(len(y), -1, -1), y.mT)
+    return z.unflatten(2, x.shape[2:])
 
 
 def _pool(tokens: Tensor, shape: list[int], windows: list[int]) -> Tensor:  # (B, N, D)
