@@ -86,7 +86,8 @@ def shown_frames(total: int, query: int, panels: int = PANELS) -> list[int]:
         ([4, 12, 20, 28], [3, 11, 19, 27], [0, 1, 2])
     """
     stride = max(total // panels, 1)
-    return list(range(query % stride, total, stride))[-panels:] if query < total else []
+    even = list(range(query % stride, total, stride))
+    return even[-panels:] if query in even[-panels:] else even[:panels]
 
 
 def _arrow(

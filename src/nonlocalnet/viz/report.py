@@ -105,11 +105,11 @@ def _section(section: Section) -> str:
 
 
 def _table(table: Table) -> str:
-    columns = range(len(table.header))
-    numeric = [bool(table.rows) and all(_is_number(row[c]) for row in table.rows) for c in columns]
     for row in table.rows:
         if len(row) != len(table.header):
             raise ValueError(f"a row has {len(row)} cells under {len(table.header)} headings")
+    columns = range(len(table.header))
+    numeric = [bool(table.rows) and all(_is_number(row[c]) for row in table.rows) for c in columns]
 
     def cells(tag: str, row: Sequence[str]) -> str:
         scope = ' scope="col"' if tag == "th" else ""
