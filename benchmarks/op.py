@@ -188,11 +188,9 @@ def compare(
                     ]
                 )
                 print("#", *rows[-1], flush=True)
-    print_table(
-        ["T,H,W,C", "batch", "kind", "forward ms, dense / exact", "ratio"]
-        + ["forward + backward ms", "ratio", "extra MiB", "share of rate", "auto takes"],
-        rows,
-    )
+    head = "T,H,W,C; batch; kind; forward ms, dense / exact; ratio; forward + backward ms; ratio"
+    head += "; extra MiB; share of rate; auto takes"
+    print_table(head.split("; "), rows)
 
 
 def label(shape: tuple[int, ...], batch: int, kind: str) -> list[str]:
@@ -217,7 +215,7 @@ def crossover(kinds: Sequence[Kind]) -> None:
                 row.append(f"{slow / fast:.2f} {took}")
             rows.append(row)
             print("#", *row, flush=True)
-    print_table(["kind", "width"] + [f"{b} x {n} x {m}" for b, n, m in grids], rows)
+    print_table(["kind", "width", *(f"{b} x {n} x {m}" for b, n, m in grids)], rows)
 
 
 def main() -> None:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from nonlocalnet.models.zoo import build as build
     from nonlocalnet.models.zoo import list_models as list_models
     from nonlocalnet.nn.block import NonLocalBlock as NonLocalBlock
+    from nonlocalnet.nn.insert import insert_nonlocal as insert_nonlocal
+    from nonlocalnet.nn.insert import nonlocal_blocks as nonlocal_blocks
+    from nonlocalnet.nn.insert import remove_nonlocal as remove_nonlocal
+    from nonlocalnet.nn.stats import block_stats as block_stats
     from nonlocalnet.ops.operation import nonlocal_op as nonlocal_op
     from nonlocalnet.ops.pairwise import nonlocal_weights as nonlocal_weights
     from nonlocalnet.weights.file import save as save
@@ -20,20 +24,28 @@ __version__ = "0.1.0"
 
 _HOME = {
     "NonLocalBlock": "nn.block",
+    "block_stats": "nn.stats",
     "build": "models.zoo",
+    "insert_nonlocal": "nn.insert",
     "list_models": "models.zoo",
     "load": "engine.classifier",
+    "nonlocal_blocks": "nn.insert",
     "nonlocal_op": "ops.operation",
     "nonlocal_weights": "ops.pairwise",
+    "remove_nonlocal": "nn.insert",
     "save": "weights.file",
 }
-__all__ = [  # noqa: F822  (names come from __getattr__)
+__all__ = [
     "NonLocalBlock",
+    "block_stats",
     "build",
+    "insert_nonlocal",
     "list_models",
     "load",
+    "nonlocal_blocks",
     "nonlocal_op",
     "nonlocal_weights",
+    "remove_nonlocal",
     "save",
 ]
 

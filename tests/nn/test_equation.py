@@ -175,7 +175,9 @@ def test_equals_the_equations(row, seed, sizes):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("row", grid(), ids=name)
+@pytest.mark.parametrize(
+    "row", [row for row in grid() if row["engine"] != "auto" and row["subsample"] < 3], ids=name
+)
 @given(seed=st.integers(0, 2**31), sizes=SIZES)
 @settings(RELAXED, max_examples=1)
 def test_equals_the_equations_on_the_full_grid(row, seed, sizes):
