@@ -24,7 +24,9 @@ def frame_with_number(number: int, height: int = 64, width: int = 96) -> np.ndar
 def number_of(picture: np.ndarray, width: int = 96) -> int:
     """The number in a decoded frame of the size it was made in."""
     squares = (divmod(bit, width // 16) for bit in range(BITS))
-    middles = [picture[16 * r + 4 : 16 * r + 12, 16 * c + 4 : 16 * c + 12].mean() for r, c in squares]
+    middles = [
+        picture[16 * r + 4 : 16 * r + 12, 16 * c + 4 : 16 * c + 12].mean() for r, c in squares
+    ]
     return sum(1 << bit for bit, value in enumerate(middles) if value > 128)
 
 
@@ -39,7 +41,7 @@ def write_video(
     audio: bool = False,
     turn: bool = False,
 ) -> Path:
-    """Writes numbered frames (or those given); `pts` in ticks of 1/fps; `turn` sets a phone's flag."""
+    """Numbered frames (or those given); `pts` in ticks of 1/fps; `turn` sets a phone's flag."""
     pictures = [frame_with_number(i) for i in range(frames)] if isinstance(frames, int) else frames
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:

@@ -31,7 +31,7 @@ def test_a_folder_of_clips_becomes_a_tested_classifier(trained, bars, capsys):
     }
     assert main(["test", str(trained), "--data", str(bars), "--json", "--workers", "0"]) == 0
     metrics = json.loads(capsys.readouterr().out)
-    assert metrics["top1@10x1x36"] == 1.0
+    assert metrics["top1@10x1x32"] == 1.0
     results = json.loads((trained / "results.json").read_text())
     assert results["protocol"]["evaluated"] == 6
     assert results["protocol"]["split"] == "test, drawn by the split column of videos.csv"

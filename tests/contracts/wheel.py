@@ -62,7 +62,9 @@ def main() -> None:
         clean = scratch / "clean"
         venv.create(clean, with_pip=False)
         python = clean / "bin" / "python"
-        site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+        site = Path(
+            run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+        )
         run(
             *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet"),
             *("--no-deps", "--no-index", wheel),

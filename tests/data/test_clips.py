@@ -6,9 +6,9 @@ import torch
 from videos import number_of, write_video
 
 from nonlocalnet.data.clips import ClipConfig, even_views, to_input, training_clip
+from nonlocalnet.data.folder import Sample
 from nonlocalnet.data.sampling import even_clips, random_clip
 from nonlocalnet.data.sets import TrainClips
-from nonlocalnet.data.folder import Sample
 from nonlocalnet.data.video import open_video
 
 SMALL = ClipConfig(frames=4, stride=3, crop=32, short_side=(40, 48), test_short_side=64)

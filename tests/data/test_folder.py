@@ -25,7 +25,12 @@ def names(folder, split):
 
 
 def test_class_folders_are_split_by_source(tmp_path, clip):
-    takes = [f"{c}/{who}_{take}.mp4" for c in "xy" for who in ("ann", "bob", "cy", "di") for take in (1, 2)]
+    takes = [
+        f"{c}/{who}_{take}.mp4"
+        for c in "xy"
+        for who in ("ann", "bob", "cy", "di")
+        for take in (1, 2)
+    ]
     fill(tmp_path, clip, takes)
     folder = read_folder(tmp_path)
     assert folder.labels == ["x", "y"]

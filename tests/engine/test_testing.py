@@ -36,7 +36,11 @@ def test_scores_are_the_mean_over_views_of_the_mean_over_places_of_softmax(bars,
         total += logits.softmax(1).mean(0)
     scores = video_scores(model, views, CLIP)
     torch.testing.assert_close(scores.double(), total / 10, atol=1e-6, rtol=1e-5)
-    assert not torch.allclose(scores, video_scores(model, even_views(open_video(bars / "up" / "1.mp4"), CLIP, 1, 1), CLIP), atol=1e-6)
+    assert not torch.allclose(
+        scores,
+        video_scores(model, even_views(open_video(bars / "up" / "1.mp4"), CLIP, 1, 1), CLIP),
+        atol=1e-6,
+    )
 
 
 def test_file_api_and_test_give_the_same_bits(bars, model, tmp_path):

@@ -50,7 +50,9 @@ def run(bars, out, *, dies_at=None, workers=0, **changes):
 
 def rows(out):
     with (out / "metrics.csv").open() as file:
-        return [{k: v for k, v in r.items() if k != "clips_per_second"} for r in csv.DictReader(file)]
+        return [
+            {k: v for k, v in r.items() if k != "clips_per_second"} for r in csv.DictReader(file)
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,9 @@ def test_the_model_file_holds_what_was_trained(unbroken):
     classifier = nln.load(out)
     assert classifier.labels == ["down", "up"]
     assert classifier.clip == CLIP
-    for a, b in zip(model.state_dict().values(), classifier.model.state_dict().values(), strict=True):
+    for a, b in zip(
+        model.state_dict().values(), classifier.model.state_dict().values(), strict=True
+    ):
         assert torch.equal(a, b)
 
 

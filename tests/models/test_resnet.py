@@ -50,15 +50,24 @@ def conv_and_fc(model):
 
 @pytest.mark.parametrize(
     ("name", "millions"),
-    [("c2d_r50", 24.27), ("nl1_c2d_r50", 26.37), ("nl5_c2d_r50", 31.61), ("nl10_c2d_r50", 38.95)]
-    + [("c2d_r101", 43.21), ("i3d_r50", 27.99), ("nl5_i3d_r50", 35.33)],
+    [
+        ("c2d_r50", 24.27),
+        ("nl1_c2d_r50", 26.37),
+        ("nl5_c2d_r50", 31.61),
+        ("nl10_c2d_r50", 38.95),
+        ("c2d_r101", 43.21),
+        ("i3d_r50", 27.99),
+        ("nl5_i3d_r50", 35.33),
+    ],
 )
 def test_parameters_are_the_papers(name, millions):
     """Table 2e counts convolution and fc weights; 43.2 M is the paper's C2D-R101."""
     assert conv_and_fc(nln.build(name, preset="official")) == pytest.approx(millions, abs=0.005)
 
 
-@pytest.mark.parametrize(("name", "ratio"), [("i3d333_r101", 1.46), ("i3d_r101", 1.20), ("nl5_c2d_r101", 1.17)])
+@pytest.mark.parametrize(
+    ("name", "ratio"), [("i3d333_r101", 1.46), ("i3d_r101", 1.20), ("nl5_c2d_r101", 1.17)]
+)
 def test_parameter_ratios_of_table_2e(name, ratio):
     base = conv_and_fc(nln.build("c2d_r101", preset="official"))
     assert conv_and_fc(nln.build(name, preset="official")) / base == pytest.approx(ratio, abs=0.01)

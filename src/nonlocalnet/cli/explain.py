@@ -23,8 +23,8 @@ def add_arguments(parser) -> None:
 
 def run(options) -> int:
     """Writes the picture and says what is on it."""
-    from nonlocalnet.engine.explain import explain
     from nonlocalnet.engine.classifier import load
+    from nonlocalnet.engine.explain import explain
     from nonlocalnet.viz.arrows import draw_arrows
 
     at = None

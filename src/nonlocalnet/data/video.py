@@ -169,7 +169,7 @@ def _wanted_frames(video: Video, container, stream, wanted: np.ndarray) -> Itera
     for index in wanted.tolist():
         stamp = int(video.stamps[index])
         if frame is None or frame.pts < stamp:
-            key = np.searchsorted(video.key_stamps, stamp, side="right") - 1
+            key = int(np.searchsorted(video.key_stamps, stamp, side="right")) - 1
             here = np.searchsorted(video.key_stamps, frame.pts, side="right") if frame else 0
             if decoded is None or key > here:  # a whole run of frames can be skipped
                 decoded = _decode_from(video, container, stream, max(key, 0), stamp)

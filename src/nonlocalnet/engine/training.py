@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -35,7 +35,7 @@ COLUMNS = ("epoch", "lr", "train_loss", "train_error", "val_loss", "val_error", 
 
 
 class Training(pl.LightningModule):
-    """Cross entropy, SGD with Nesterov momentum, cosine schedule with linear warm-up.
+    """Cross entropy, SGD (Sec. 4.1) or AdamW, cosine schedule with linear warm-up.
 
     Args:
         model: The network.
@@ -43,7 +43,7 @@ class Training(pl.LightningModule):
         lr: Learning rate at the top of the schedule.
         steps: Length of the schedule.
         warmup: Steps of linear warm-up.
-        momentum: Of SGD.
+        optimizer: "sgd", with Nesterov momentum 0.9, or "adamw".
         weight_decay: Of all weights but those of batch norm and biases.
         seed: Of dropout and whatever else the step draws.
         clips_per_epoch: Says which epoch a step is in.
@@ -57,7 +57,7 @@ class Training(pl.LightningModule):
         lr: float,
         steps: int,
         warmup: int,
-        momentum: float,
+        optimizer: Literal["sgd", "adamw"],
         weight_decay: float,
         seed: int,
         clips_per_epoch: int,
@@ -65,7 +65,7 @@ class Training(pl.LightningModule):
         super().__init__()
         self.model, self.config = model, config
         self.lr, self.steps, self.warmup = lr, steps, warmup
-        self.momentum, self.weight_decay = momentum, weight_decay
+        self.optimizer, self.weight_decay = optimizer, weight_decay
         self.seed, self.clips_per_epoch = seed, clips_per_epoch
         self.clock = time.perf_counter()
 
@@ -118,16 +118,15 @@ class Training(pl.LightningModule):
         self.clock = time.perf_counter()
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """SGD; batch norm and biases are not decayed."""
+        """Batch norm and biases are not decayed."""
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         free = [p for p in self.model.parameters() if p.ndim <= 1]
-        optimizer = torch.optim.SGD(
-            [{"params": decayed}, {"params": free, "weight_decay": 0.0}],
-            lr=self.lr,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            nesterov=True,
-        )
+        groups = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
+        settings: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
+        if self.optimizer == "adamw":
+            optimizer = torch.optim.AdamW(groups, **settings)
+        else:
+            optimizer = torch.optim.SGD(groups, momentum=0.9, nesterov=True, **settings)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: cosine(step, self.steps, self.warmup)
         )
@@ -193,7 +192,7 @@ def train(
     batch: int,
     lr: float,
     warmup: int,
-    momentum: float = 0.9,
+    optimizer: Literal["sgd", "adamw"] = "sgd",
     weight_decay: float = 1e-4,
     validate_every: int,
     checkpoint_every: int,
@@ -214,7 +213,7 @@ def train(
         batch: Clips per step and process.
         lr: Learning rate at its highest.
         warmup: Steps of linear warm-up.
-        momentum: Of SGD.
+        optimizer: See `Training`.
         weight_decay: Of all weights but batch norm's and biases.
         validate_every: Steps between validations.
         checkpoint_every: Steps between checkpoints.
@@ -234,7 +233,7 @@ def train(
         lr=lr,
         steps=steps,
         warmup=warmup,
-        momentum=momentum,
+        optimizer=optimizer,
         weight_decay=weight_decay,
         seed=seed,
         clips_per_epoch=len(train_set),

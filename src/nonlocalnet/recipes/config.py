@@ -1,6 +1,7 @@
 """Settings of a run as frozen dataclasses. Imports nothing heavy: `--help` reads this file."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,14 +14,25 @@ class SmallRecipe:
     """Passes over the training videos; 0: as many as make 800 steps, but from 30 to 200."""
     batch: int = 16
     """Clips per step."""
-    lr: float = 0.05
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    """adamw learns faster from little data; sgd is the paper's."""
+    lr: float = 0.003
     """Learning rate at its highest."""
+    weight_decay: float = 0.05
+    """Of all weights but batch norm's and biases."""
     frames: int = 16
     """Frames of a clip."""
     stride: int = 0
     """Source frames per kept frame; 0: a clip spans about one median video, 8 at most."""
+    scale: float | None = None
+    """Of the non-local blocks' exponent; null: inner_channels ** -0.5, which starts unsaturated, as
+    the released code; the paper's text is 1."""
+    width: int = 0
+    """Channels of conv1, every stage scales with them; 0: the network's own."""
     crop: int = 64
-    """px, training crop; the shorter side is jittered up to 1.25 times of it."""
+    """px, training crop, and the shorter side in tests."""
+    jitter: float = 1.25
+    """The shorter side in training is drawn from the crop to this many times the crop."""
     flip: bool | None = None
     """Mirror half of the clips; null: unless class names speak of left, right or clockwise."""
     seed: int = 0

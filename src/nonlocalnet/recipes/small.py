@@ -15,6 +15,7 @@ from nonlocalnet.data.clips import ClipConfig
 from nonlocalnet.data.folder import VideoFolder
 from nonlocalnet.data.sets import TestVideos, TrainClips
 from nonlocalnet.engine.training import train
+from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.models.zoo import build
 from nonlocalnet.recipes.config import SmallRecipe
 from nonlocalnet.weights.file import write_atomically
@@ -33,8 +34,8 @@ def clip_config(folder: VideoFolder, recipe: SmallRecipe) -> ClipConfig:
         frames=recipe.frames,
         stride=stride,
         crop=recipe.crop,
-        short_side=(recipe.crop, recipe.crop * 5 // 4),
-        test_short_side=recipe.crop * 9 // 8,
+        short_side=(recipe.crop, int(recipe.crop * recipe.jitter)),
+        test_short_side=recipe.crop,  # one window per frame: the last map has a cell per 32 px
         flip=flip,
     )
 
@@ -47,7 +48,7 @@ def run_small(
     workers: int = 1,
     say: Callable[[str], None] = print,
     progress: bool = True,
-) -> None:
+) -> VideoResNet:
     """Trains by the recipe and leaves the run folder complete; goes on where last.ckpt stands.
 
     Raises:
@@ -69,8 +70,14 @@ def run_small(
         f"{clip.crop} px, mirrored: {'half' if clip.flip else 'no'}; {epochs} epochs, {steps} steps"
     )
     torch.manual_seed(recipe.seed)
-    model = build(recipe.model, len(folder.labels), head_window=_window(recipe))
-    train(
+    model = build(
+        recipe.model,
+        len(folder.labels),
+        head_window=_window(recipe),
+        width=recipe.width or None,
+        **({"scale": recipe.scale} if recipe.model.startswith("nl") else {}),
+    )
+    return train(
         model,
         TrainClips(samples, clip, recipe.seed),
         TestVideos(watched, clip, (1, 1)),
@@ -80,6 +87,8 @@ def run_small(
         steps=steps,
         batch=recipe.batch,
         lr=recipe.lr,
+        optimizer=recipe.optimizer,
+        weight_decay=recipe.weight_decay,
         warmup=min(steps // 10, 50),
         validate_every=max(1, steps // 5),
         checkpoint_every=max(1, min(100, steps // 5)),
