@@ -71,8 +71,10 @@ def _forward(
     y = g.new_empty(*theta.shape[:2], g.shape[2])
     log_c = key_bias.new_empty(theta.shape[:2])
     phi, g = accumulator(phi), accumulator(g)
+    buffer = phi.new_empty(_largest_tile(theta, phi))
     for clips, rows in tiles(theta.shape[0], theta.shape[1], phi.shape[1]):
-        logits = _logits(theta[clips, rows], phi[clips], key_bias[clips, None], scale)
+        queries = accumulator(theta[clips, rows])
+        logits = _pairs(key_bias[clips, None], scale, queries, phi[clips], scale, buffer)
         peak = logits.amax(dim=2, keepdim=True)
         weights = logits.sub_(peak).exp_()
         total = weights.sum(dim=2, keepdim=True)
@@ -103,15 +105,16 @@ def _backward(
     grad_theta = torch.empty_like(theta, memory_format=torch.contiguous_format)
     grad_phi, grad_g = (torch.zeros(part.shape).to(part) for part in (keys, values))
     grad_bias = torch.zeros_like(key_bias)
+    buffers = keys.new_empty(2, _largest_tile(theta, phi))
     for clips, rows in tiles(theta.shape[0], theta.shape[1], phi.shape[1]):
         queries, grad_y = accumulator(theta[clips, rows]), accumulator(grad[clips, rows])
-        weights = _logits(queries, keys[clips], key_bias[clips, None], scale)
+        weights = _pairs(key_bias[clips, None], scale, queries, keys[clips], scale, buffers[0])
         # No weight exceeds 1; with logits in the millions, rounding alone could say otherwise.
         weights.sub_(log_c[clips, rows, None]).clamp_(max=0).exp_()
         grad_g[clips].baddbmm_(weights.mT, grad_y)
         # The softmax's own gradient: each weight times (its value's gradient - their mean).
         mean = torch.linalg.vecdot(grad_y, accumulator(y[clips, rows]))
-        slopes = torch.baddbmm(mean[..., None], grad_y, values[clips].mT, beta=-1).mul_(weights)
+        slopes = _pairs(mean[..., None], -1, grad_y, values[clips], 1, buffers[1]).mul_(weights)
         grad_theta[clips, rows] = torch.bmm(slopes, keys[clips]).mul_(scale)
         grad_phi[clips].baddbmm_(slopes.mT, queries, alpha=scale)
         grad_bias[clips] += slopes.sum(dim=1).mul_(scale)
@@ -152,5 +155,17 @@ def tiles(batch: int, queries: int, keys: int) -> Iterator[tuple[slice, slice]]:
             yield slice(first, first + clips), slice(row, row + rows)
 
 
-def _logits(queries: Tensor, keys: Tensor, key_bias: Tensor, scale: float) -> Tensor:
-    return torch.baddbmm(key_bias, accumulator(queries), keys.mT, beta=scale, alpha=scale)
+def _largest_tile(theta: Tensor, phi: Tensor) -> int:
+    """Weights in the first tile, which no other exceeds."""
+    (batch, queries), keys = theta.shape[:2], phi.shape[1]
+    clips, rows = next(tiles(batch, queries, keys))
+    return min(batch, clips.stop) * min(queries, rows.stop) * keys
+
+
+def _pairs(
+    added: Tensor, beta: float, left: Tensor, right: Tensor, alpha: float, buffer: Tensor
+) -> Tensor:
+    """The sum beta * added + alpha * left @ right^T, in a buffer that every tile uses."""
+    shape = (*left.shape[:2], right.shape[1])
+    out = buffer[: shape[0] * shape[1] * shape[2]].view(shape)
+    return torch.baddbmm(added, left, right.mT, beta=beta, alpha=alpha, out=out)
