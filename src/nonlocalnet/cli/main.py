@@ -11,6 +11,10 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
+# Threads that wait for each other spin by default, and where decoding workers need the same cores
+# that made training ten times slower (docs/LOG.md). Read when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 COMMANDS = {
     "demo": "the whole job on data it generates: train, test, predict, draw, one report page",
     "train": "train a classifier on a folder of clips",

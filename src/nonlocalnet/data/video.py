@@ -129,7 +129,8 @@ def read_frames(
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
-        for index, frame in _wanted_frames(video, container, stream, wanted):
+        pick = _stamped_frames if video.stamps.size else _counted_frames
+        for index, frame in pick(video, container, stream, wanted):
             picture = scaler.reformat(
                 frame, stored[1], stored[0], "rgb24", interpolation="BILINEAR", threads=1
             )
@@ -154,40 +155,55 @@ def scaled_size(height: int, width: int, short_side: int | None) -> tuple[int, i
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _wanted_frames(video: Video, container, stream, wanted: np.ndarray) -> Iterator[tuple]:
-    """(index, decoded frame) for each wanted index that the file really holds."""
-    if video.stamps.size == 0:
-        last = int(wanted[-1]) + 1
-        keep = set(wanted.tolist())
-        for index, frame in enumerate(
-            itertools.islice(_decode(container, stream, video.path), last)
-        ):
-            if index in keep or index == last - 1:
-                yield index, frame
-        return
-    decoded, frame = None, None
+def _counted_frames(video: Video, container, stream, wanted: np.ndarray) -> Iterator[tuple]:
+    """(index, frame) of each wanted frame, counted from the start; or the last one there was."""
+    keep, found = set(wanted.tolist()), (-1, None)
+    for found in enumerate(_decode(container, stream, video.path)):
+        if found[0] in keep:
+            yield found
+        if found[0] == wanted[-1]:
+            return
+    if found[1] is not None:
+        yield found
+
+
+def _stamped_frames(video: Video, container, stream, wanted: np.ndarray) -> Iterator[tuple]:
+    """(index, frame) of each wanted frame, by its time stamp; where the file ends early, its last.
+
+    Seeks only where that skips at least one key frame.
+    """
+    frames, frame = iter(()), None
     for index in wanted.tolist():
         stamp = int(video.stamps[index])
         if frame is None or frame.pts < stamp:
             key = int(np.searchsorted(video.key_stamps, stamp, side="right")) - 1
-            here = np.searchsorted(video.key_stamps, frame.pts, side="right") if frame else 0
-            if decoded is None or key > here:  # a whole run of frames can be skipped
-                decoded = _decode_from(video, container, stream, max(key, 0), stamp)
-            frame = next((f for f in decoded if f.pts is not None and f.pts >= stamp), None)
-        if frame is None:
-            return
+            here = np.searchsorted(video.key_stamps, frame.pts, side="right") if frame else -1
+            if key > here:
+                frames = _frames_from(video, container, stream, max(key, 0), stamp)
+            for frame in frames:
+                if frame.pts >= stamp:
+                    break
+            else:
+                if frame is not None:
+                    yield int(np.searchsorted(video.stamps, frame.pts)), frame
+                return
         if frame.pts == stamp:
             yield index, frame
 
 
-def _decode_from(video: Video, container, stream, key: int, stamp: int) -> Iterator:
-    """Decoded frames from a key frame on; from the beginning where the seek overshoots `stamp`."""
-    if key > 0:
-        frames = _decode(container, stream, video.path, seek_to=int(video.key_stamps[key]))
-        first = next((f for f in frames if f.pts is not None), None)
+def _frames_from(video: Video, container, stream, key: int, stamp: int) -> Iterator:
+    """Frames with stamps from a key frame on; from the start where the seek overshoots `stamp`."""
+    starts = (
+        [int(video.stamps[0])] if key == 0 else [int(video.key_stamps[key]), int(video.stamps[0])]
+    )
+    frames: Iterator = iter(())
+    for start in starts:
+        decoded = _decode(container, stream, video.path, seek_to=start)
+        frames = (frame for frame in decoded if frame.pts is not None)
+        first = next(frames, None)
         if first is not None and first.pts <= stamp:
             return itertools.chain([first], frames)
-    return _decode(container, stream, video.path, seek_to=int(video.stamps[0]))
+    return frames
 
 
 def _decode(container, stream, path: Path, seek_to: int | None = None) -> Iterator:

@@ -43,7 +43,6 @@ NETWORKS = {
     "C2D, wider": replace(BASE, width=9),
     "NL C2D": replace(BASE, model="nl1_c2d_tiny"),
 }
-TRAIN_VIDEOS, TEST_VIDEOS = 1536, 256
 INTRODUCTION = """Each generated video shows a ring, then four shapes of four colours. Its label is
 the shape that has the ring's colour: two places far apart in space and time must be brought
 together. A C2D joins its frames only by the average at its end, which adds evidence frame by frame
@@ -55,6 +54,9 @@ def run_demo(
     out: Path,
     *,
     seeds: Sequence[int] = (0,),
+    train_videos: int = 1536,
+    test_videos: int = 256,
+    epochs: int = BASE.epochs,
     say: Callable[[str], None] = print,
     progress: bool = True,
 ) -> Path:
@@ -65,8 +67,8 @@ def run_demo(
     began = time.perf_counter()
     videos = out / "videos"
     if not (videos / "videos.csv").exists():
-        say(f"writing {TRAIN_VIDEOS + TEST_VIDEOS} videos to {videos}")
-        write_longrange(videos, train=TRAIN_VIDEOS, test=TEST_VIDEOS)
+        say(f"writing {train_videos + test_videos} videos to {videos}")
+        write_longrange(videos, train=train_videos, test=test_videos)
     folder = read_folder(videos)
     rows: list[dict[str, Any]] = []
     for seed in seeds:
@@ -74,10 +76,11 @@ def run_demo(
             run = out / "runs" / f"{name.lower().replace(', ', '-').replace(' ', '-')}-{seed}"
             say(f"\n{name}, seed {seed}")
             rows.append(
-                _train_and_test(name, folder, replace(recipe, seed=seed), run, say, progress)
+                _train_and_test(
+                    name, folder, replace(recipe, seed=seed, epochs=epochs), run, say, progress
+                )
             )
-    report = _report(out, rows, folder, time.perf_counter() - began)
-    return report
+    return _report(out, rows, folder, time.perf_counter() - began)
 
 
 def _train_and_test(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -69,13 +70,14 @@ def run_small(
         f"{recipe.model}: clips of {clip.frames} frames, every {_nth(clip.stride)} kept, "
         f"{clip.crop} px, mirrored: {'half' if clip.flip else 'no'}; {epochs} epochs, {steps} steps"
     )
+    block: dict[str, Any] = {"scale": recipe.scale} if recipe.model.startswith("nl") else {}
     torch.manual_seed(recipe.seed)
     model = build(
         recipe.model,
         len(folder.labels),
         head_window=_window(recipe),
         width=recipe.width or None,
-        **({"scale": recipe.scale} if recipe.model.startswith("nl") else {}),
+        **block,
     )
     return train(
         model,
