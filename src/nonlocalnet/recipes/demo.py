@@ -151,8 +151,9 @@ def _report(out: Path, rows: list[dict[str, Any]], folder: VideoFolder, seconds:
             ),
             Section(
                 title="Where it looked",
-                text="From the shape that decides (the dot), arrows to the 20 places its response "
-                "is made of (Figure 3). Wider and darker is more weight.",
+                text="From the shape that decides (the dot), arrows to the 20 places that make up "
+                "its response (Figure 3); wider is more weight. This is what the block learnt to "
+                "weigh, which need not be the pair that a person would join.",
                 pictures=arrows,
             ),
         ],
