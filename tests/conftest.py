@@ -4,9 +4,9 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line; before torch is there
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-from videos import write_video  # noqa: E402
+import numpy as np
+import pytest
+from videos import write_video
 
 DIRECTIONS = ("down", "up")
 

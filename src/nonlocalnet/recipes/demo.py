@@ -43,8 +43,8 @@ NETWORKS = {
     "C2D, wider": replace(BASE, width=9),
     "NL C2D": replace(BASE, model="nl1_c2d_tiny"),
 }
-INTRODUCTION = """Each generated video shows a ring, then four shapes of four colours. Its label is
-the shape that has the ring's colour: two places far apart in space and time must be brought
+INTRODUCTION = """Each generated video shows a ring, then a cross and a disc, one blue and one
+orange. Its label is the shape that has the ring's colour: two places far apart in space and time must be brought
 together. A C2D joins its frames only by the average at its end, which adds evidence frame by frame
 and cannot; one non-local block can. Same depth, same training, same test."""
 SHOWN = 3  # held-out videos predicted and drawn in the report
