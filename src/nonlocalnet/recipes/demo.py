@@ -44,9 +44,9 @@ NETWORKS = {
     "NL C2D": replace(BASE, model="nl1_c2d_tiny"),
 }
 INTRODUCTION = """Each generated video shows a ring, then a cross and a disc, one blue and one
-orange. Its label is the shape that has the ring's colour: two places far apart in space and time must be brought
-together. A C2D joins its frames only by the average at its end, which adds evidence frame by frame
-and cannot; one non-local block can. Same depth, same training, same test."""
+orange. Its label is the shape that has the ring's colour: two places far apart in space and time
+must be brought together. A C2D joins its frames only by the average at its end, which adds
+evidence frame by frame and cannot; one non-local block can. Same depth, training and test."""
 SHOWN = 3  # held-out videos predicted and drawn in the report
 
 
