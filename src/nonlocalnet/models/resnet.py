@@ -89,6 +89,7 @@ class VideoResNet(nn.Module):
         ValueError: `nonlocal_at` names a residual block that does not exist.
 
     Example:
+        >>> import torch
         >>> net = VideoResNet(num_classes=5, depths=(1, 1), width=8)
         >>> net(torch.zeros(2, 3, 4, 32, 32)).shape
         torch.Size([2, 5])
