@@ -31,7 +31,7 @@ CLASSES = ("cross", "disc")
 HUES = {"blue": (70, 110, 245), "orange": (240, 150, 40)}
 
 GROUND = 65  # grey level, of 255
-RADIUS = 8.0  # px, half the side of the square; the other shapes have about its area
+RADIUS = 8.0  # px, about half of a thing's width
 APART = 21.0  # px, smallest distance between the centres of two shapes
 DRIFT = 0.35  # px per frame, largest speed along each axis
 
@@ -198,15 +198,10 @@ def _distance(shape: str, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         return np.hypot(y, x) - 1.12 * RADIUS
     if shape == "ring":
         return np.abs(np.hypot(y, x) - 0.95 * RADIUS) - 0.4 * RADIUS
-    if shape == "square":
-        return np.maximum(abs(y), abs(x)) - RADIUS
-    if shape == "cross":
-        long, wide = 1.3 * RADIUS, 0.5 * RADIUS
-        return np.minimum(
-            np.maximum(abs(y) - long, abs(x) - wide), np.maximum(abs(x) - long, abs(y) - wide)
-        )
-    # A triangle, point up; 0.89 and 0.45 are the unit normal of its slanted sides.
-    return np.maximum(y - 0.85 * RADIUS, 0.89 * abs(x) - 0.45 * (y + 1.45 * RADIUS))
+    long, wide = 1.3 * RADIUS, 0.5 * RADIUS  # a cross
+    return np.minimum(
+        np.maximum(abs(y) - long, abs(x) - wide), np.maximum(abs(x) - long, abs(y) - wide)
+    )
 
 
 def _paths(rng: np.random.Generator, count: int, frames: int) -> list[tuple]:

@@ -22,6 +22,7 @@ from nonlocalnet.engine.classifier import Classifier
 from nonlocalnet.engine.testing import view_scores
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.nn.block import NonLocalBlock
+from nonlocalnet.nn.probe import run_watched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,9 @@ def look(
     host = _choose(model, block)
     module = model.get_submodule(f"{host}.nonlocal_block")
     assert isinstance(module, NonLocalBlock)
-    x = _input_of(module, model, clip)
+    seen: list[Tensor] = []
+    run_watched(model, clip, [module], lambda _, inputs, __: seen.append(inputs[0]))
+    (x,) = seen
     cells = cell_maps(model)[host]
     cell = cells.to_cell(at, x.shape[2:])
     with torch.no_grad():
@@ -107,22 +110,6 @@ def _choose(model: nn.Module, block: str | None) -> str:
     if block.removesuffix(suffix) not in hosts:
         raise ValueError(f"no non-local block at {block!r}; there are: {', '.join(hosts)}")
     return block.removesuffix(suffix)
-
-
-def _input_of(module: nn.Module, model: nn.Module, clip: Tensor) -> Tensor:
-    """What enters `module` when the network sees the clip; modes are put back afterwards."""
-    seen: list[Tensor] = []
-    modes = {part: part.training for part in model.modules()}
-    hook = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
-    try:
-        model.eval()
-        with torch.no_grad():
-            model(clip)
-    finally:
-        hook.remove()
-        for part, mode in modes.items():
-            part.training = mode
-    return seen[0]
 
 
 @dataclass(frozen=True, kw_only=True)

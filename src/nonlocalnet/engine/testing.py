@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from nonlocalnet.data.clips import ClipConfig, Views, to_input
 from nonlocalnet.data.folder import Sample
 from nonlocalnet.data.sets import TestVideos
+from nonlocalnet.nn.probe import unnoticed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,18 +113,16 @@ def run_test(
         batch_size=None,
         num_workers=workers,
     )
-    was_training = model.training
-    model.eval()
     videos: list[VideoResult] = []
     faults: list[str] = []
-    for done, (index, views, fault) in enumerate(loader):
-        if views is None:
-            faults.append(fault)
-        else:
-            scores = video_scores(model, views, config)
-            videos.append(_result(scores, labels, samples[index]))
-        progress(done + 1, len(samples))
-    model.train(was_training)
+    with unnoticed(model):
+        for done, (index, views, fault) in enumerate(loader):
+            if views is None:
+                faults.append(fault)
+            else:
+                scores = video_scores(model, views, config)
+                videos.append(_result(scores, labels, samples[index]))
+            progress(done + 1, len(samples))
     if not videos:
         raise ValueError(f"none of {len(samples)} videos could be read; first: {faults[0]}")
     return {

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -242,7 +242,10 @@ def train(
     done = _steps_done(last)
     metrics = MetricsCSV(run / "metrics.csv", COLUMNS)
     metrics.begin(done)
-    write = lambda net: _write(net, run / "best.safetensors", labels, config)  # noqa: E731
+
+    def write(net: VideoResNet) -> None:
+        save(net, run / "best.safetensors", labels=labels, clip=asdict(config))
+
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     trainer = pl.Trainer(
         accelerator="auto",
@@ -285,10 +288,6 @@ def train(
             weights_only=True,
         )
     return model
-
-
-def _write(model: nn.Module, path: Path, labels: Sequence[str], config: ClipConfig) -> None:
-    save(model, path, labels=labels, clip=asdict(config))  # type: ignore[arg-type]
 
 
 def _steps_done(checkpoint: Path) -> int:

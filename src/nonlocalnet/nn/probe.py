@@ -3,7 +3,7 @@
 Floor    nn.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,9 +37,20 @@ def unnoticed(model: nn.Module) -> Iterator[None]:
                 module.training = mode
 
 
-def run(model: nn.Module, example: Any) -> Any:
-    """Call the model on one argument, or on a tuple of them."""
-    return model(*example) if isinstance(example, tuple) else model(example)
+def run_watched(
+    model: nn.Module, example: Any, modules: Iterable[nn.Module], look: Callable[..., None]
+) -> None:
+    """Run the model unnoticed on one argument, or on a tuple of them.
+
+    `look` is called as a forward hook, (module, inputs, output), of each of the modules.
+    """
+    handles = [module.register_forward_hook(look) for module in modules]
+    try:
+        with unnoticed(model):
+            model(*example) if isinstance(example, tuple) else model(example)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def probe(model: nn.Module, example: Any) -> dict[str, FeatureMap | str]:
@@ -53,13 +64,7 @@ def probe(model: nn.Module, example: Any) -> dict[str, FeatureMap | str]:
         width[:] = [declared] if declared else width
         found[names[module]] = describe(output, width[0] if width else None)
 
-    handles = [module.register_forward_hook(look) for module in names]
-    try:
-        with unnoticed(model):
-            run(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    run_watched(model, example, names, look)
     return found
 
 

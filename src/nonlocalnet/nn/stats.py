@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nonlocalnet.nn.block import NonLocalBlock
 from nonlocalnet.nn.insert import nonlocal_blocks
-from nonlocalnet.nn.probe import run, unnoticed
+from nonlocalnet.nn.probe import run_watched
 
 SATURATED = 0.9
 ROWS = 64
@@ -76,13 +76,7 @@ def block_stats(model: nn.Module, batch: Any) -> dict[str, BlockStats]:
         assert isinstance(block, NonLocalBlock)
         stats[names[block]] = _measure(block, inputs[0], output)
 
-    handles = [block.register_forward_hook(look) for block in names]
-    try:
-        with unnoticed(model):
-            run(model, batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    run_watched(model, batch, names, look)
     if not stats:
         raise ValueError(f"none of the blocks {', '.join(blocks)} ran on the batch")
     for name, found in stats.items():

@@ -17,7 +17,8 @@ from safetensors.torch import save as to_bytes
 
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.models.zoo import build
-from nonlocalnet.nn.block import NonLocalBlock
+from nonlocalnet.nn.insert import nonlocal_blocks
+from nonlocalnet.nn.probe import unnoticed
 
 FORMAT = 1
 KEY = "nonlocalnet"
@@ -52,7 +53,7 @@ def save(
         "model": model.config,
         "labels": list(labels),
         "clip": dict(clip),
-        "blocks": [n for n, m in model.named_modules() if isinstance(m, NonLocalBlock)],
+        "blocks": list(nonlocal_blocks(model)),
         "probe": probe(model, (1, 3, min(clip["frames"], 8), 64, 64)),
         **extra,
     }
@@ -99,11 +100,9 @@ def probe(model: VideoResNet, shape: tuple[int, int, int, int, int]) -> dict[str
     """Seed, input shape and the logits that a seeded random input gives in eval mode."""
     seed = 0
     x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    was_training = model.training
     device = next(model.parameters()).device
-    with torch.no_grad():
-        logits = model.eval()(x.to(device))[0]
-    model.train(was_training)
+    with unnoticed(model):
+        logits = model(x.to(device))[0]
     return {"seed": seed, "shape": list(shape), "logits": logits.cpu().tolist()}
 
 
