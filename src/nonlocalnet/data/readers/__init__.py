@@ -1,0 +1,7 @@
+"""One file per way of getting at frames; nonlocalnet.data.video chooses and calls them.
+
+Each offers three functions:
+`open_source(path, fps)` -> Video, one frame decoded to prove that it can be;
+`read(video, wanted, size, threads)` -> pairs (index, upright uint8 picture of that size), ascending,
+the last readable frame standing in where the file ends early; `seconds(video)` -> when each is shown.
+"""
