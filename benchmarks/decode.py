@@ -124,9 +124,7 @@ def torchcodec(video, draw, seed):
     from torchcodec.decoders import VideoDecoder
     from torchcodec.transforms import Resize
 
-    decoder = VideoDecoder(
-        str(video.path), dimension_order="NHWC", transforms=[Resize(draw.size)]
-    )
+    decoder = VideoDecoder(str(video.path), dimension_order="NHWC", transforms=[Resize(draw.size)])
     return draw.crop(decoder.get_frames_at(draw.kept.tolist()).data.numpy())
 
 
@@ -170,9 +168,7 @@ def turn(name, videos, clips, workers):
     spawn = multiprocessing.get_context("spawn")
     ready, go, answers = spawn.Barrier(workers + 1), spawn.Event(), spawn.Queue()
     seeds = [list(range(w, clips, workers)) for w in range(workers)]
-    crew = [
-        spawn.Process(target=work, args=(name, videos, s, ready, go, answers)) for s in seeds
-    ]
+    crew = [spawn.Process(target=work, args=(name, videos, s, ready, go, answers)) for s in seeds]
     for process in crew:
         process.start()
     ready.wait()

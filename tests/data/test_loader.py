@@ -37,6 +37,7 @@ def epoch(clips, workers, context):
     return list(loader)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker")
 @pytest.mark.parametrize(
     ("workers", "context"), [(1, "fork"), (4, "fork"), (1, "spawn"), (4, "spawn")]
 )

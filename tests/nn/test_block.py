@@ -139,3 +139,32 @@ def test_bad_inputs_say_what_the_block_takes():
         block.weights(x, torch.zeros(4, 2, dtype=torch.long))
     with pytest.raises(ValueError, match=r"outside the feature map \(3, 4, 4\)"):
         block.weights(x, torch.tensor([[0, 4, 0]]))
+
+
+@pytest.mark.parametrize("subsample_input", [False, True])
+@pytest.mark.parametrize("engine", ["dense", "exact"])
+def test_a_tie_in_the_key_pool_gives_its_gradient_to_the_first_position(engine, subsample_input):
+    """By hand: y_i = mean over windows of max(x), windows (2, 2) and (5, 3), z = x + y."""
+    block = NonLocalBlock(
+        1,
+        ndim=1,
+        kind="dot_product",
+        inner_channels=1,
+        norm=None,
+        engine=engine,
+        subsample_input=subsample_input,
+    )
+    with torch.no_grad():
+        for conv, weight, bias in (
+            (block.theta, 0, 1),
+            (block.phi, 0, 1),
+            (block.g, 1, 0),
+            (block.w_z, 1, 0),
+        ):
+            conv.weight.fill_(weight)
+            conv.bias.fill_(bias)
+    x = torch.tensor([[[2.0, 2.0, 5.0, 3.0]]], requires_grad=True)
+    z = block(x)
+    assert z.tolist() == [[[5.5, 5.5, 8.5, 6.5]]]
+    z.sum().backward()
+    assert x.grad.tolist() == [[[3.0, 1.0, 3.0, 1.0]]]  # 1 of the identity, 4 / 2 of each maximum

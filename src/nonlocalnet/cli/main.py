@@ -70,7 +70,7 @@ def _run(name: str, arguments: list[str]) -> int:
         prog=f"nonlocalnet {name}", description=command.HELP, exit_on_error=False
     )
     command.add_arguments(parser)
-    # Settings are named as in Python and YAML; a dash for the underscore is as good on a command line.
+    # Settings are named as in Python and YAML; on a command line a dash is as good.
     arguments = [
         re.sub(r"^--[\w.-]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), argument)
         for argument in arguments

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from nonlocalnet.data.killable import run_killable
 from nonlocalnet.data.listed import SUFFIXES
 from nonlocalnet.data.listing import list_videos
-from nonlocalnet.data.killable import run_killable
 from nonlocalnet.data.video import BadVideo, Video, open_video, read_each
 
 STATES = ("ok", "truncated", "no video stream", "too short", "missing", "unreadable")

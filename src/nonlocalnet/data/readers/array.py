@@ -1,6 +1,6 @@
 """Frames that are already pixels: an array in memory, or a .npy file mapped into it.
 
-What `nonlocalnet prepare` writes is such a file; `NAME.seconds.npy` beside it holds the time stamps.
+What `nonlocalnet prepare` writes is such a file; NAME.seconds.npy beside it has the time stamps.
 """
 
 from collections.abc import Iterator
