@@ -24,6 +24,7 @@ COMMANDS = {
     "test": "test a trained run with the paper's ten clips",
     "predict": "name what happens in one video or in many",
     "explain": "draw where the network looked (Figure 3)",
+    "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",
     "doctor": "versions, decoders, and a short decode and forward check",
 }
 
