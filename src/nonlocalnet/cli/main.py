@@ -25,6 +25,7 @@ COMMANDS = {
     "predict": "name what happens in one video or in many",
     "explain": "draw where the network looked (Figure 3)",
     "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",
+    "show-sampling": "which frames and seconds of a video each view takes",
     "doctor": "versions, decoders, and a short decode and forward check",
 }
 

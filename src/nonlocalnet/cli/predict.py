@@ -20,7 +20,7 @@ def add_arguments(parser) -> None:
 
 def run(options) -> int:
     """Prints one block per video; unreadable ones go to stderr and make the exit code 2."""
-    from nonlocalnet.data.folder import SUFFIXES
+    from nonlocalnet.data.listed import SUFFIXES
     from nonlocalnet.data.video import BadVideo
     from nonlocalnet.engine.classifier import load
 

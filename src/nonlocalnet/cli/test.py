@@ -1,4 +1,4 @@
-"""`nonlocalnet test`: the paper's test of a trained run on a folder."""
+"""`nonlocalnet test`: the paper's test of a trained run on a folder or a list."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,10 @@ Example: nonlocalnet test runs/mine --data videos/ --views 10x1"""
 def add_arguments(parser) -> None:
     """Options of the command."""
     parser.add_argument("run", type=str, help="a run folder (or a model file)")
-    parser.add_argument("--data", type=str, required=True, help="the folder it was trained on")
+    parser.add_argument("--data", type=str, required=True, help="a folder or a list, as in train")
+    parser.add_argument("--videos", type=str, help="where a list's videos are; default: beside it")
+    parser.add_argument("--prepared", type=str, help="a cache made by nonlocalnet prepare")
+    parser.add_argument("--reader", type=str, help="pyav, torchcodec or opencv; default: the first")
     parser.add_argument(
         "--views", type=str, default="10x1", help="10x1: ten clips of the whole frame; 10x3: crops"
     )
@@ -35,21 +38,30 @@ def run(options) -> int:
     protocol = Protocol.parse(options.views)
     classifier = load(options.run)
     with progress_bar("opening") as progress:
-        folder = read_folder(options.data, options.seed, progress)
+        folder = read_folder(
+            options.data,
+            options.seed,
+            progress,
+            videos=options.videos,
+            labels=classifier.labels,
+            needs=(options.split,),
+            reader=options.reader,
+            prepared=options.prepared,
+        )
     if folder.labels != classifier.labels:
         raise ValueError(
             f"{options.data} has {len(folder.labels)} classes ({', '.join(folder.labels[:3])}, ...)"
             f" but the model was trained on {len(classifier.labels)} "
             f"({', '.join(classifier.labels[:3])}, ...); test on the same classes"
         )
-    samples = folder.splits[options.split]
-    if not samples:
-        raise ValueError(f"{options.data} has no {options.split} videos; choose another --split")
+    if not options.json:
+        for sentence in folder.warnings:
+            print(f"warning: {sentence}")
     with progress_bar("testing") as progress:
         results = run_test(
             classifier.model,
             classifier.labels,
-            samples,
+            folder.splits[options.split],
             classifier.clip,
             protocol,
             workers=options.workers,
@@ -57,7 +69,9 @@ def run(options) -> int:
         )
     results["faults"] = [*folder.bad, *results["faults"]]
     results["protocol"]["split"] = f"{options.split}, drawn by {folder.split_by}"
-    results["protocol"]["missing"] += len(folder.bad)
+    missing = folder.missing[options.split]
+    results["faults"] += [f"{row.where}: no file {row.path}" for row in missing]
+    results["protocol"]["missing"] += len(folder.bad) + len(missing)
     run_folder = Path(options.run)
     out = run_folder if run_folder.is_dir() else run_folder.parent
     out = Path(options.out) if options.out else out / "results.json"
@@ -68,5 +82,8 @@ def run(options) -> int:
     for name, value in results["metrics"].items():
         print(f"{name:<20} {100 * value:6.2f} %")
     counts = results["protocol"]
-    print(f"{counts['evaluated']} videos tested, {counts['missing']} unreadable; written to {out}")
+    print(
+        f"{counts['evaluated']} videos tested, {counts['missing']} unreadable or missing; "
+        f"written to {out}"
+    )
     return 0

@@ -6,11 +6,12 @@ channels-last, so nothing is copied on the way.
 """
 
 from dataclasses import dataclass
+from typing import Any, get_args
 
 import numpy as np
 from torch import Tensor
 
-from nonlocalnet.data.sampling import even_clips, random_clip
+from nonlocalnet.data.sampling import Short, Starts, at_rate, clip_at, even_clips, random_clip
 from nonlocalnet.data.video import Video, read_frames
 
 
@@ -22,6 +23,13 @@ class ClipConfig:
     """T, frames the network sees."""
     stride: int = 2
     """Source frames per kept frame; the clip spans frames * stride source frames."""
+    fps: float | None = None
+    """Source frames per second: the video is sampled by its time stamps, as if it had this rate,
+    so a clip spans the same seconds of every video; None: its own frames, whatever their rate."""
+    short: Short = "loop"
+    """A video shorter than the span: loop (released code) or clamp (repeat the last frame)."""
+    starts: Starts = "even"
+    """Test clips from end to end of the video (even), or at int(j N / clips) (released code)."""
     crop: int = 224
     """px, side of the square training crop."""
     short_side: tuple[int, int] = (256, 320)
@@ -46,6 +54,70 @@ class ClipConfig:
                 f"clip.crop={self.crop} px does not fit clip.short_side={self.short_side} px; "
                 "the range must be ascending and start at the crop or above"
             )
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise ValueError(f"clip.fps={self.fps:g} must lie between 0 and 1000 frames per second")
+        for name, value, known in (
+            ("short", self.short, get_args(Short)),
+            ("starts", self.starts, get_args(Starts)),
+        ):
+            if value not in known:
+                raise ValueError(f"clip.{name} must be one of {', '.join(known)}, got {value!r}")
+
+    @property
+    def start_rule(self) -> str:
+        """How the clips of a test are placed, in words for its protocol."""
+        starts = {"even": "round(j (N - span) / (clips - 1))", "released": "int(j N / clips)"}
+        ends = {"loop": "short videos loop", "clamp": "short videos repeat their last frame"}
+        counted = f" at {self.fps:g} fps" if self.fps else ""
+        return f"{starts[self.starts]}, N and span in frames{counted}; {ends[self.short]}"
+
+
+CHARADES = ClipConfig(frames=128, stride=1, crop=288, short_side=(329, 411), test_short_side=320)
+"""Sec. 5.2: the Kinetics window of 224 px out of 256 to 320 comes out at 288 px; tests at 320."""
+
+
+def by_time(seconds: float, fps: float) -> dict[str, Any]:
+    """frames, stride and fps of a clip that keeps `fps` frames per second of so many seconds.
+
+    The stride counts in ticks of about 1/30 s, so that clips can start between kept frames.
+
+    Raises:
+        ValueError: Not a frame in that time.
+
+    Example:
+        >>> by_time(seconds=64 / 30, fps=15)  # the paper's 64 frames, every other one
+        {'frames': 32, 'stride': 2, 'fps': 30.0}
+    """
+    frames = round(seconds * fps) if seconds > 0 and fps > 0 else 0
+    if frames < 1:
+        raise ValueError(
+            f"a clip of seconds={seconds:g} at fps={fps:g} has no frame; "
+            "their product is the number of frames the network sees"
+        )
+    stride = max(1, round(30 / fps))
+    return {"frames": frames, "stride": stride, "fps": float(fps * stride)}
+
+
+def source_frames(video: Video, config: ClipConfig) -> np.ndarray:  # (N,)
+    """The frames that clips of a video are taken from: all, or those at the ticks of a rate."""
+    if config.fps is None:
+        return np.arange(video.frames)
+    return at_rate(video.seconds, float(video.seconds[-1]) + 1 / video.fps, config.fps)
+
+
+def clip_around(video: Video, frame: int, config: ClipConfig) -> np.ndarray:  # (T,)
+    """Frame numbers of a clip that keeps `frame`, near the clip's middle where the video allows."""
+    source = source_frames(video, config)
+    here = int(np.abs(source - frame).argmin())
+    span = config.frames * config.stride
+    room = max(len(source) - span, 0)
+    starts = here - config.stride * np.arange(config.frames)
+    starts = starts[(starts >= 0) & (starts <= room)]
+    if len(starts):
+        start = int(starts[np.abs(starts - (here - span / 2)).argmin()])
+    else:
+        start = min(max(here - span // 2, 0), room)
+    return source[clip_at(start, len(source), config.frames, config.stride, config.short)]
 
 
 def training_clip(
@@ -56,9 +128,10 @@ def training_clip(
     Raises:
         BadVideo: See `read_frames`.
     """
-    indices = random_clip(video.frames, config.frames, config.stride, rng)
+    source = source_frames(video, config)
+    numbers = random_clip(len(source), config.frames, config.stride, rng, config.short)
     low, high = config.short_side
-    clip = read_frames(video, indices, int(rng.integers(low, high + 1)))
+    clip = read_frames(video, source[numbers], int(rng.integers(low, high + 1)))
     top, left = (int(rng.integers(0, size - config.crop + 1)) for size in clip.shape[1:3])
     clip = clip[:, top : top + config.crop, left : left + config.crop]
     if config.flip and rng.random() < 0.5:
@@ -96,22 +169,45 @@ def even_views(video: Video, config: ClipConfig, clips: int = 10, crops: int = 1
         BadVideo: See `read_frames`.
         ValueError: `clips` below 1, or `crops` neither 1 nor 3.
     """
-    if clips < 1 or crops not in (1, 3):
+    numbers = even_numbers(video, config, clips)
+    if crops not in (1, 3):
         raise ValueError(
             f"views must be CLIPSx1 (whole frame) or CLIPSx3 (three crops), got {clips}x{crops}"
         )
-    numbers = even_clips(video.frames, config.frames, config.stride, clips)
     union, rows = np.unique(numbers, return_inverse=True)
     frames = read_frames(video, union, config.test_short_side, threads=0)
-    height, width = frames.shape[1:3]
-    side, room_y, room_x = min(height, width), max(height - width, 0), max(width - height, 0)
-    crops_at = tuple((room_y * k // 2, room_x * k // 2, side) for k in range(3))
     return Views(
         frames=frames,
         clips=rows.reshape(numbers.shape),
         numbers=numbers,
-        squares=crops_at if crops == 3 else (),
+        squares=three_squares(*frames.shape[1:3]) if crops == 3 else (),
     )
+
+
+def even_numbers(video: Video, config: ClipConfig, clips: int) -> np.ndarray:  # (clips, T)
+    """Frame numbers of the test's clips.
+
+    Raises:
+        ValueError: `clips` below 1.
+    """
+    if clips < 1:
+        raise ValueError(f"views must have 1 clip or more, got {clips}")
+    source = source_frames(video, config)
+    numbers = even_clips(
+        len(source), config.frames, config.stride, clips, config.short, config.starts
+    )
+    return source[numbers]
+
+
+def three_squares(height: int, width: int) -> tuple[tuple[int, int, int], ...]:
+    """(top, left, side) px at both ends and in the middle of the longer side.
+
+    Example:
+        >>> three_squares(256, 340)
+        ((0, 0, 256), (0, 42, 256), (0, 84, 256))
+    """
+    side, down, right = min(height, width), max(height - width, 0), max(width - height, 0)
+    return tuple((down * k // 2, right * k // 2, side) for k in range(3))
 
 
 def to_input(clips: Tensor, config: ClipConfig) -> Tensor:

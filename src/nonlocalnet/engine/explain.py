@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nonlocalnet.data.clips import to_input
-from nonlocalnet.data.sampling import clip_at
-from nonlocalnet.data.video import Video, open_video, read_frames
+from nonlocalnet.data.clips import clip_around, to_input
+from nonlocalnet.data.video import open_video, read_frames
 from nonlocalnet.engine.cells import Place, cell_maps, place
 from nonlocalnet.engine.classifier import Classifier
 from nonlocalnet.engine.testing import view_scores
@@ -193,7 +192,7 @@ def explain(
             f"{end:.2f} s of {video.width}x{video.height} px"
         )
     config = classifier.clip
-    numbers = _clip_around(video, int(np.abs(video.seconds - t).argmin()), config)
+    numbers = clip_around(video, int(np.abs(video.seconds - t).argmin()), config)
     frames = read_frames(video, numbers, config.test_short_side)
     clip = torch.from_numpy(frames)
     scale = frames.shape[1] / video.height, frames.shape[2] / video.width
@@ -220,17 +219,3 @@ def explain(
             top=top,
         ),
     )
-
-
-def _clip_around(video: Video, frame: int, config) -> np.ndarray:  # (T,)
-    """Frame numbers of a clip that keeps `frame`, near the clip's middle where the video allows."""
-    room = max(video.frames - config.frames * config.stride, 0)
-    starts = frame - config.stride * np.arange(config.frames)
-    possible = starts[(starts >= 0) & (starts <= room)]
-    if len(possible) == 0:
-        start = min(max(frame - config.stride * config.frames // 2, 0), room)
-    else:
-        start = int(
-            possible[np.abs(possible - (frame - config.stride * config.frames / 2)).argmin()]
-        )
-    return clip_at(start, video.frames, config.frames, config.stride)

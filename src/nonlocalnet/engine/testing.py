@@ -106,8 +106,14 @@ def run_test(
         progress: Called with (videos done, videos in all).
 
     Raises:
-        ValueError: Not one of the videos could be read.
+        ValueError: Not one of the videos could be read, or they have several labels each.
     """
+    several = next((s for s in samples if s.label is None), None)
+    if several:
+        raise ValueError(
+            f"{several.video.path} may have several labels, and this test ranks one per video; "
+            "give a set with one label per video"
+        )
     loader = DataLoader(
         TestVideos(samples, config, (protocol.clips, protocol.crops)),
         batch_size=None,
@@ -132,8 +138,8 @@ def run_test(
             "crop": "whole frame" if protocol.crops == 1 else "three squares",
             "scores": "softmax per location, mean over locations, then over views",
             **asdict(config),
-            "clip_starts": "round(j (N - span) / (clips - 1)), short videos loop",
-            "decoder": "PyAV",
+            "clip_starts": config.start_rule,
+            "decoder": ", ".join(sorted({sample.video.reader for sample in samples})),
             "torch": torch.__version__,
             "machine": platform.machine(),
             "evaluated": len(videos),
@@ -146,6 +152,7 @@ def run_test(
 
 
 def _result(scores: Tensor, labels: Sequence[str], sample: Sample) -> VideoResult:
+    assert sample.label is not None  # run_test has looked
     order = scores.argsort(descending=True, stable=True).tolist()
     return VideoResult(
         path=str(sample.video.path),

@@ -24,6 +24,12 @@ class SmallRecipe:
     """Frames of a clip."""
     stride: int = 0
     """Source frames per kept frame; 0: a clip spans about 3/4 of the median video, 8 at most."""
+    seconds: float | None = None
+    """Length of a clip, with fps: sampling by time stamps, for videos of different frame rates."""
+    fps: float | None = None
+    """Frames per second that the network sees, with seconds; instead of frames and stride."""
+    short: Literal["loop", "clamp"] = "loop"
+    """Videos shorter than a clip start again, or repeat their last frame."""
     scale: float | None = None
     """Of the non-local blocks' exponent; null: inner_channels ** -0.5, which starts unsaturated, as
     the released code; the paper's text is 1."""

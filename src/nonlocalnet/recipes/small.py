@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import yaml
 
-from nonlocalnet.data.clips import ClipConfig
+from nonlocalnet.data.clips import ClipConfig, by_time
 from nonlocalnet.data.folder import VideoFolder
 from nonlocalnet.data.sets import TestVideos, TrainClips
 from nonlocalnet.engine.training import train
@@ -25,17 +25,30 @@ FLIP_UNSAFE = re.compile(r"left|right|clockwise", re.IGNORECASE)
 
 
 def clip_config(folder: VideoFolder, recipe: SmallRecipe) -> ClipConfig:
-    """The clip of a recipe on a folder: stride and mirroring chosen where it leaves them open."""
-    lengths = sorted(sample.video.frames for sample in folder.splits["train"])
-    # The rest of the video leaves room to draw clips from, and for the test's ten to differ.
-    median = lengths[len(lengths) // 2]
-    stride = recipe.stride or max(1, min(8, round(0.75 * median / recipe.frames)))
+    """The clip of a recipe on a folder: stride and mirroring chosen where it leaves them open.
+
+    Raises:
+        ValueError: One of seconds and fps without the other, or with a stride.
+    """
+    if recipe.seconds is None and recipe.fps is None:
+        lengths = sorted(sample.video.frames for sample in folder.splits["train"])
+        # The rest of the video leaves room to draw clips from, and for the test's ten to differ.
+        median = lengths[len(lengths) // 2]
+        stride = recipe.stride or max(1, min(8, round(0.75 * median / recipe.frames)))
+        times: dict[str, Any] = {"frames": recipe.frames, "stride": stride}
+    elif recipe.seconds is None or recipe.fps is None or recipe.stride:
+        raise ValueError(
+            f"a clip is given by frames and stride or by seconds and fps, got "
+            f"stride={recipe.stride}, seconds={recipe.seconds} and fps={recipe.fps}"
+        )
+    else:
+        times = by_time(recipe.seconds, recipe.fps)
     flip = recipe.flip
     if flip is None:
         flip = not any(FLIP_UNSAFE.search(label) for label in folder.labels)
     return ClipConfig(
-        frames=recipe.frames,
-        stride=stride,
+        **times,
+        short=recipe.short,
         crop=recipe.crop,
         short_side=(recipe.crop, int(recipe.crop * recipe.jitter)),
         test_short_side=recipe.crop,  # one window per frame: the last map has a cell per 32 px
@@ -55,8 +68,14 @@ def run_small(
     """Trains by the recipe and leaves the run folder complete; goes on where last.ckpt stands.
 
     Raises:
-        ValueError: A setting that cannot be, or a run folder of other settings.
+        ValueError: A setting that cannot be, a run folder of other settings, or a set of several
+            labels per video.
     """
+    if folder.multi_label:
+        raise ValueError(
+            "this set may have several labels per video, and this training gives each one; "
+            "give a set with one label per video"
+        )
     clip = clip_config(folder, recipe)
     samples = folder.splits["train"]
     epochs = recipe.epochs or max(32, min(200, 800 * recipe.batch // len(samples)))
@@ -69,7 +88,8 @@ def run_small(
         f" videos of {len(folder.labels)} classes, split by {folder.split_by}"
     )
     say(
-        f"{recipe.model}: clips of {clip.frames} frames, every {_nth(clip.stride)} kept, "
+        f"{recipe.model}: clips of {clip.frames} frames, every {_nth(clip.stride)} kept"
+        f"{f' at {clip.fps:g} fps' if clip.fps else ''}, "
         f"{clip.crop} px, mirrored: {'half' if clip.flip else 'no'}; {epochs} epochs, {steps} steps"
     )
     block: dict[str, Any] = {"scale": recipe.scale} if recipe.model.startswith("nl") else {}
@@ -98,6 +118,7 @@ def run_small(
         checkpoint_every=max(1, min(100, steps // 5)),
         workers=workers,
         max_bad=recipe.max_bad,
+        left_out=folder.bad,
         seed=recipe.seed,
         progress=progress,
     )

@@ -1,0 +1,85 @@
+"""The words of a data set before any file is opened: videos as lists and folders name them."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts"}
+    | {".webm", ".wmv"}
+)
+SPLITS = ("train", "val", "test")
+_SPLIT = re.compile(r"(train|test)(?:ing)?|(val)(?:id|idate|idation)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """One thing that happens in a video of several labels, and when."""
+
+    label: int
+    """The class."""
+    start: float
+    """Seconds from the start of the video."""
+    end: float
+    """Seconds; may lie beyond the end of the video."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One video as a list or a folder names it."""
+
+    path: Path
+    """A video file, or a folder of frames."""
+    label: str = ""
+    """Name of the class, or its number as text; empty in a set of several labels per video."""
+    actions: tuple[Action, ...] | None = None
+    """Of a set of several labels per video; it may be empty."""
+    split: str | None = None
+    """train, val or test, where the list says so."""
+    where: str = ""
+    """FILE:LINE of the list, or the path itself; begins every sentence about this video."""
+    missing: bool = False
+    """The file does not exist."""
+
+
+def split_named(text: str) -> str | None:
+    """train, val or test for any of their common spellings.
+
+    Example:
+        >>> [split_named(text) for text in ("train", "Validate", "testing", "dev")]
+        ['train', 'val', 'test', None]
+    """
+    found = _SPLIT.fullmatch(text.strip())
+    return (found[1] or found[2]).lower() if found else None
+
+
+def same_name(label: str) -> str:
+    """What two spellings of one class have in common: `playing_guitar`, `Playing guitar`."""
+    return label.strip('"').replace("_", " ").casefold()
+
+
+def find_stems(root: Path, wanted: Collection[str]) -> dict[str, list[Path]]:
+    """Videos (and folders of frames) anywhere under `root` by name without suffix, sorted.
+
+    One walk, however many are wanted; links are followed, folders that are found are not entered.
+    """
+    wanted = frozenset(wanted)
+    found: dict[str, list[Path]] = defaultdict(list)
+    entered: set[Path] = set()  # links may go round in a circle
+    for folder, folders, files in os.walk(root, followlinks=True):
+        here = Path(folder)
+        if here.resolve() in entered:
+            folders.clear()
+            continue
+        entered.add(here.resolve())
+        for name in wanted.intersection(folders):
+            found[name].append(here / name)
+        folders[:] = sorted(name for name in folders if name not in wanted and name[:1] != ".")
+        for file in files:
+            stem, suffix = os.path.splitext(file)  # noqa: PTH122 a path for each would be slow
+            if stem in wanted and suffix.lower() in SUFFIXES:
+                found[stem].append(here / file)
+    return {stem: sorted(paths) for stem, paths in found.items()}
