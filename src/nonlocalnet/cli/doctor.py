@@ -35,6 +35,7 @@ def run(options) -> int:
         "system": platform.platform(),
         "parts": {name: _part(name, *what) for name, what in PARTS.items()},
         "devices": _devices(),
+        "readers": {name: _reader(name) for name in ("pyav", "torchcodec", "opencv")},
         "decode": _decode_check(),
         "forward": _forward_check(),
     }
@@ -45,6 +46,8 @@ def run(options) -> int:
         print(f"{key:<12} {report[key]}")
     for name, state in report["parts"].items():
         print(f"{name:<12} {state}")
+    for name, state in report["readers"].items():
+        print(f"{'reader ' + name:<18} {state}")
     for key in ("decode", "forward"):
         print(f"{key:<12} {report[key]}")
     return 0
@@ -59,6 +62,17 @@ def _part(name: str, purpose: str, package: str) -> str:
     except Exception as error:  # a broken library is a finding, whatever it raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f"no {purpose}: {reason}; run: {sys.executable} -m pip install '{package}'"
+
+
+def _reader(name: str) -> str:
+    from nonlocalnet.data.optional import MissingLibrary
+    from nonlocalnet.data.video import READERS
+
+    try:
+        importlib.import_module(READERS[name]).library()
+    except MissingLibrary as error:
+        return str(error)
+    return "ok"
 
 
 def _devices() -> str:
