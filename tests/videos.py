@@ -40,11 +40,16 @@ def write_video(
     options: dict[str, str] | None = None,
     audio: bool = False,
     turn: bool = False,
+    faststart: bool = False,
 ) -> Path:
-    """Numbered frames (or those given); `pts` in ticks of 1/fps; `turn` sets a phone's flag."""
+    """Numbered frames (or those given); `pts` in ticks of 1/fps; `turn` sets a phone's flag.
+
+    `faststart` writes an MP4's index before its content.
+    """
     pictures = [frame_with_number(i) for i in range(frames)] if isinstance(frames, int) else frames
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    muxing = {"movflags": "faststart"} if faststart else {}
+    with av.open(str(path), "w", options=muxing) as container:
         stream = container.add_stream(codec, rate=fps)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"

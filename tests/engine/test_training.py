@@ -1,6 +1,7 @@
 """Training is a function of the seed: whatever workers, interruptions and resumptions."""
 
 import csv
+import shutil
 
 import pytest
 import torch
@@ -51,7 +52,8 @@ def run(bars, out, *, dies_at=None, workers=0, **changes):
 def rows(out):
     with (out / "metrics.csv").open() as file:
         return [
-            {k: v for k, v in r.items() if k != "clips_per_second"} for r in csv.DictReader(file)
+            {k: v for k, v in r.items() if k not in ("clips_per_second", "data_wait")}
+            for r in csv.DictReader(file)
         ]
 
 
@@ -121,3 +123,35 @@ def test_ranks_share_each_step_out():
     one = list(StepBatches(size=7, batch=6, steps=5, seed=1))
     two = [list(StepBatches(size=7, batch=3, steps=5, seed=1, rank=r, world=2)) for r in (0, 1)]
     assert [a + b for a, b in zip(*two, strict=True)] == one
+
+
+def test_unreadable_videos_are_replaced_and_named(bars, tmp_path, capsys):
+    folder = copy_of(bars, tmp_path / "data")
+    bad = folder.splits["train"][4].video.path
+    bad.write_bytes(b"no video any more")
+    settings = {"steps": 8, "batch": 4, "lr": 0.02, "warmup": 2, "choose_best": False}
+    settings |= {"validate_every": 4, "checkpoint_every": 2, "seed": 3, "progress": False}
+
+    def again(out, max_bad):
+        torch.manual_seed(0)
+        return train(
+            nln.build("nl1_i3d_tiny", 2, width=4),
+            TrainClips(folder.splits["train"], CLIP, 3),
+            TestVideos(folder.splits["test"], CLIP, (1, 1)),
+            out,
+            labels=folder.labels,
+            max_bad=max_bad,
+            **settings,
+        )
+
+    first, second = again(tmp_path / "a", 0.1), again(tmp_path / "b", 0.1)
+    for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert f"1 unreadable, others took their places:\n  1 x {bad}" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=f"1 of 10 training videos .* first: {bad}"):
+        again(tmp_path / "c", 0.05)
+
+
+def copy_of(bars, root):
+    shutil.copytree(bars, root)
+    return read_folder(root)

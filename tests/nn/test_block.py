@@ -122,6 +122,12 @@ def test_key_centres_are_the_middles_of_the_pooled_cells():
         ({"subsample": 0}, "subsample must be 1 or more, got 0"),
         ({"inner_channels": 0}, "inner_channels must be 1 or more, got 0"),
         ({"ndim": 2, "extent": "time"}, "extent='time' needs a time axis: ndim=3, got ndim=2"),
+        (
+            {"group_frames": 4, "extent": "space"},
+            "extent='spacetime', got ndim=3 and extent='space'",
+        ),
+        ({"group_frames": 4, "ndim": 2}, "group_frames=4 needs ndim=3"),
+        ({"group_frames": 0}, "group_frames must be 1 or more, got 0"),
         ({"kind": "concatenation", "scale": 0.5}, r"scale 1.0 only .* got 0.5"),
     ],
 )
@@ -139,3 +145,59 @@ def test_bad_inputs_say_what_the_block_takes():
         block.weights(x, torch.zeros(4, 2, dtype=torch.long))
     with pytest.raises(ValueError, match=r"outside the feature map \(3, 4, 4\)"):
         block.weights(x, torch.tensor([[0, 4, 0]]))
+
+
+@pytest.mark.parametrize("subsample_input", [False, True])
+@pytest.mark.parametrize("engine", ["dense", "exact"])
+def test_a_tie_in_the_key_pool_gives_its_gradient_to_the_first_position(engine, subsample_input):
+    """By hand: y_i = mean over windows of max(x), windows (2, 2) and (5, 3), z = x + y."""
+    block = NonLocalBlock(
+        1,
+        ndim=1,
+        kind="dot_product",
+        inner_channels=1,
+        norm=None,
+        engine=engine,
+        subsample_input=subsample_input,
+    )
+    with torch.no_grad():
+        for conv, weight, bias in (
+            (block.theta, 0, 1),
+            (block.phi, 0, 1),
+            (block.g, 1, 0),
+            (block.w_z, 1, 0),
+        ):
+            conv.weight.fill_(weight)
+            conv.bias.fill_(bias)
+    x = torch.tensor([[[2.0, 2.0, 5.0, 3.0]]], requires_grad=True)
+    z = block(x)
+    assert z.tolist() == [[[5.5, 5.5, 8.5, 6.5]]]
+    z.sum().backward()
+    assert x.grad.tolist() == [[[3.0, 1.0, 3.0, 1.0]]]  # 1 of the identity, 4 / 2 of each maximum
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("engine", ["dense", "exact"])
+@pytest.mark.parametrize("frames", [1, 2, 4, 5])
+def test_groups_of_frames_know_nothing_of_each_other(kind, engine, frames):
+    """The released 128-frame networks: each group of frames gives what it gives alone."""
+    torch.manual_seed(0)
+    block = awake(kind=kind, engine=engine, group_frames=2, norm=None)
+    alone = awake(kind=kind, engine="dense", norm=None)
+    alone.load_state_dict(block.state_dict())
+    x = noise(2, 6, frames, 5, 4)
+    want = torch.cat([alone(part) for part in x.split(2, dim=2)], dim=2)
+    torch.testing.assert_close(block(x), want)
+    positions = torch.cartesian_prod(*(torch.arange(size) for size in x.shape[2:]))
+    rows = block.weights(x, positions)  # (B, N, T, h, w)
+    apart = (positions[:, 0, None] // 2) != (torch.arange(frames) // 2)  # (N, T)
+    assert (rows.movedim(0, -1)[apart] == 0).all()
+    _, _, g, _ = block._embed(x)
+    y = (rows.flatten(2) @ g).mT.unflatten(2, x.shape[2:])
+    torch.testing.assert_close(x + block.w_z(y), block(x))
+
+
+def test_a_block_runs_without_data():
+    """On "meta" tensors, where shapes and multiply-adds are counted."""
+    block = NonLocalBlock(6, engine="dense").to("meta")
+    assert block(torch.zeros(2, 6, 3, 5, 4, device="meta")).shape == (2, 6, 3, 5, 4)

@@ -7,6 +7,7 @@ imports its engine inside `run`: `--help` must not wait for it.
 import difflib
 import importlib
 import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -18,10 +19,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 COMMANDS = {
     "demo": "the whole job on data it generates: train, test, predict, draw, one report page",
     "train": "train a classifier on a folder of clips",
+    "check": "find broken videos and write a manifest of the good ones",
+    "prepare": "resize videos once into a cache that reads quickly",
     "test": "test a trained run with the paper's ten clips",
     "predict": "name what happens in one video or in many",
     "explain": "draw where the network looked (Figure 3)",
     "show-sampling": "which frames and seconds of a video each view takes",
+    "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",
     "doctor": "versions, decoders, and a short decode and forward check",
 }
 
@@ -68,6 +72,11 @@ def _run(name: str, arguments: list[str]) -> int:
         prog=f"nonlocalnet {name}", description=command.HELP, exit_on_error=False
     )
     command.add_arguments(parser)
+    # Settings are named as in Python and YAML; on a command line a dash is as good.
+    arguments = [
+        re.sub(r"^--[\w.-]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), argument)
+        for argument in arguments
+    ]
     try:
         options: Namespace = parser.parse_args(arguments)
     except ArgumentError as error:

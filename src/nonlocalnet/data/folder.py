@@ -98,7 +98,7 @@ def open_listing(
     for done, row in enumerate(rows):
         try:
             sample = Sample(
-                video=open_video(row.path),
+                video=open_video(row.path, fps=row.fps),
                 label=numbers.get(row.label),
                 actions=row.actions or (),
             )

@@ -9,14 +9,19 @@ from torch import Tensor
 
 from nonlocalnet.data.clips import ClipConfig, Views, even_views, training_clip
 from nonlocalnet.data.folder import Sample
+from nonlocalnet.data.video import BadVideo
+
+SUBSTITUTES = 20  # tries before a set is given up
 
 
 class TrainItem(NamedTuple):
-    """One training example; batches stack each field."""
+    """One training example; batches stack the tensors and list the sentences."""
 
     clip: Tensor  # (T, H, W, 3) uint8
     label: Tensor  # () int64
     index: Tensor  # () int64, into the samples
+    faults: str
+    """Why other samples had to be replaced by this one, one line each."""
 
 
 class TrainClips(torch.utils.data.Dataset[TrainItem]):
@@ -29,16 +34,32 @@ class TrainClips(torch.utils.data.Dataset[TrainItem]):
         return len(self.samples)
 
     def __getitem__(self, key: tuple[int, int]) -> TrainItem:
-        """The clip that `index` shows in `epoch`.
+        """The clip that `index` shows in `epoch`; an unreadable file is replaced and named.
+
+        Which sample stands in is drawn from (seed, epoch, index), as everything else.
 
         Raises:
-            BadVideo: The file can no longer be read.
+            BadVideo: Neither this file nor any of its substitutes can be read.
         """
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
-        sample = self.samples[index]
-        clip = training_clip(sample.video, self.config, rng)
-        return TrainItem(torch.from_numpy(clip), torch.tensor(sample.label), torch.tensor(index))
+        faults: list[str] = []
+        while True:
+            sample = self.samples[index]
+            try:
+                clip = training_clip(sample.video, self.config, rng)
+            except BadVideo as error:
+                faults.append(" ".join(str(error).split()))
+                if len(faults) == SUBSTITUTES:
+                    raise
+                index = int(rng.integers(len(self.samples)))
+                continue
+            return TrainItem(
+                torch.from_numpy(clip),
+                torch.tensor(sample.label),
+                torch.tensor(index),
+                "\n".join(faults),
+            )
 
 
 class TestItem(NamedTuple):

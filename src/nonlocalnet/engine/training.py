@@ -25,13 +25,15 @@ from torch.utils.data import DataLoader
 from nonlocalnet.data.clips import ClipConfig, to_input
 from nonlocalnet.data.sets import TestItem, TestVideos, TrainClips, TrainItem
 from nonlocalnet.engine.checkpoints import AtomicCheckpointIO, KeepLast
+from nonlocalnet.engine.datareport import DataReport
 from nonlocalnet.engine.logs import MetricsCSV
 from nonlocalnet.engine.sampler import StepBatches
 from nonlocalnet.engine.testing import video_scores
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.weights.file import save
 
-COLUMNS = ("epoch", "lr", "train_loss", "train_error", "val_loss", "val_error", "clips_per_second")
+COLUMNS = ("epoch", "lr", "train_loss", "train_error", "val_loss", "val_error")
+COLUMNS += ("clips_per_second", "data_wait")
 
 
 class Training(pl.LightningModule):
@@ -197,6 +199,7 @@ def train(
     validate_every: int,
     checkpoint_every: int,
     workers: int = 1,
+    max_bad: float = 0.01,
     seed: int = 0,
     progress: bool = True,
 ) -> VideoResNet:
@@ -218,11 +221,13 @@ def train(
         validate_every: Steps between validations.
         checkpoint_every: Steps between checkpoints.
         workers: Processes that decode.
+        max_bad: Share of the training videos that may be unreadable; others take their places.
         seed: Of every random choice.
         progress: Show a progress bar.
 
     Raises:
-        ValueError: The schedule cannot be: warm-up longer than the run.
+        ValueError: The schedule cannot be (warm-up longer than the run), or too many videos are
+            unreadable.
     """
     if warmup >= steps:
         raise ValueError(f"warm-up of {warmup} steps in a run of {steps}; shorten it")
@@ -259,6 +264,7 @@ def train(
         callbacks=[
             KeepBest(run / "best.safetensors", write, choose_best),
             KeepLast(last, checkpoint_every),
+            DataReport(len(train_set), max(1, len(train_set) // batch), max_bad),
         ],
         plugins=[AtomicCheckpointIO()],
         use_distributed_sampler=False,

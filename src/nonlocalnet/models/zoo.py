@@ -113,6 +113,7 @@ def build(
     head_window: int | None = None,
     dropout: float | None = None,
     stride_in_1x1: bool = False,
+    checkpointing: bool = False,
     **block_options: Any,
 ) -> VideoResNet:
     """A network of Sec. 4 by name, with random weights.
@@ -126,6 +127,8 @@ def build(
         head_window: Cells of the last map under one training crop, in H and W.
         dropout: Rate before the classifier.
         stride_in_1x1: Put each stage's stride on its first 1x1.
+        checkpointing: Run each residual block again in the backward pass instead of keeping what
+            is inside it: less memory, more time, the same gradients. Not part of a saved model.
         **block_options: Passed to every `NonLocalBlock`: kind, extent, scale, subsample, norm, ...
 
     Raises:
@@ -154,11 +157,12 @@ def build(
             "take an nl1_, nl5_ or nl10_ name, or say where with nonlocal_"
         )
 
-    def make_nonlocal(channels: int) -> NonLocalBlock:
+    def make_nonlocal(stage: str, channels: int) -> NonLocalBlock:
         block = NonLocalBlock(channels, **{**rules.block, **block_options})
         if rules.block_std is not None:
             for module in block.modules():
-                if isinstance(module, nn.Conv3d) and module.weight.any():
+                starts_at_zero = module is block.w_z and block.norm is None
+                if isinstance(module, nn.Conv3d) and not starts_at_zero:
                     nn.init.normal_(module.weight, std=rules.block_std)
         return block
 
@@ -176,6 +180,7 @@ def build(
         make_nonlocal=make_nonlocal,
         dropout=backbone.dropout if dropout is None else dropout,
         head_window=head_window or backbone.head_window,
+        checkpointing=checkpointing,
     )
     model.config = {
         "name": name,

@@ -11,7 +11,7 @@ class SmallRecipe:
     model: str = "nl1_i3d_tiny"
     """Network, one of nonlocalnet.list_models()."""
     epochs: int = 0
-    """Passes over the training videos; 0: as many as make 800 steps, but from 30 to 200."""
+    """Passes over the training videos; 0: as many as make 800 steps, but from 32 to 200."""
     batch: int = 16
     """Clips per step."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
@@ -23,7 +23,7 @@ class SmallRecipe:
     frames: int = 16
     """Frames of a clip."""
     stride: int = 0
-    """Source frames per kept frame; 0: a clip spans about one median video, 8 at most."""
+    """Source frames per kept frame; 0: a clip spans about 3/4 of the median video, 8 at most."""
     seconds: float | None = None
     """Length of a clip, with fps: sampling by time stamps, for videos of different frame rates."""
     fps: float | None = None
@@ -37,9 +37,11 @@ class SmallRecipe:
     """Channels of conv1, every stage scales with them; 0: the network's own."""
     crop: int = 64
     """px, training crop, and the shorter side in tests."""
-    jitter: float = 1.25
+    jitter: float = 1.2
     """The shorter side in training is drawn from the crop to this many times the crop."""
     flip: bool | None = None
     """Mirror half of the clips; null: unless class names speak of left, right or clockwise."""
+    max_bad: float = 0.01
+    """Share of the training videos that may turn out unreadable; others take their places."""
     seed: int = 0
     """Of the split, the weights, and every random choice in training."""

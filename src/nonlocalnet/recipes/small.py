@@ -32,7 +32,9 @@ def clip_config(folder: VideoFolder, recipe: SmallRecipe) -> ClipConfig:
     """
     if recipe.seconds is None and recipe.fps is None:
         lengths = sorted(sample.video.frames for sample in folder.splits["train"])
-        stride = recipe.stride or max(1, min(8, lengths[len(lengths) // 2] // recipe.frames))
+        # The rest of the video leaves room to draw clips from, and for the test's ten to differ.
+        median = lengths[len(lengths) // 2]
+        stride = recipe.stride or max(1, min(8, round(0.75 * median / recipe.frames)))
         times: dict[str, Any] = {"frames": recipe.frames, "stride": stride}
     elif recipe.seconds is None or recipe.fps is None or recipe.stride:
         raise ValueError(
@@ -76,7 +78,7 @@ def run_small(
         )
     clip = clip_config(folder, recipe)
     samples = folder.splits["train"]
-    epochs = recipe.epochs or max(30, min(200, 800 * recipe.batch // len(samples)))
+    epochs = recipe.epochs or max(32, min(200, 800 * recipe.batch // len(samples)))
     steps = max(2, epochs * len(samples) // recipe.batch)
     watched = folder.splits["val"] or folder.splits["test"]
     _write_config(out, recipe, clip)
@@ -112,9 +114,10 @@ def run_small(
         optimizer=recipe.optimizer,
         weight_decay=recipe.weight_decay,
         warmup=min(steps // 10, 50),
-        validate_every=max(1, steps // 5),
+        validate_every=max(1, steps // 4),
         checkpoint_every=max(1, min(100, steps // 5)),
         workers=workers,
+        max_bad=recipe.max_bad,
         seed=recipe.seed,
         progress=progress,
     )

@@ -1,0 +1,268 @@
+"""What is wrong with which video, found once: the manifest.
+
+A manifest is a CSV file with one row per video (`Row`). Files are decoded to their ends in
+processes that can be killed, so a file that hangs or crashes the decoder is a row as any other.
+"""
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nonlocalnet.data.killable import run_killable
+from nonlocalnet.data.listed import SUFFIXES
+from nonlocalnet.data.listing import list_videos
+from nonlocalnet.data.video import BadVideo, Video, open_video, read_each
+
+STATES = ("ok", "truncated", "no video stream", "too short", "missing", "unreadable")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One video of a manifest."""
+
+    path: str
+    """Relative to the folder that was checked."""
+    state: str
+    """One of STATES."""
+    frames: int = 0
+    fps: float = 0.0
+    height: int = 0
+    """px, upright."""
+    width: int = 0
+    """px, upright."""
+    rotation: int = 0
+    """Quarter turns, counter-clockwise, that make the stored picture upright."""
+    duration: float = 0.0
+    """Seconds."""
+    hash: str = ""
+    """SHA-256 of the content."""
+    size: int = 0
+    """Bytes."""
+    changed: int = 0
+    """Time of the last change, ns: a row holds while this and the size do."""
+    reason: str = ""
+    """What is wrong, in words."""
+
+    def video(self, root: Path, reader: str = "pyav") -> Video:
+        """The same facts as `open_video` finds, without opening the file."""
+        return Video(
+            path=root / self.path,
+            reader=reader,
+            frames=self.frames,
+            fps=self.fps,
+            height=self.height,
+            width=self.width,
+            rotation=self.rotation,
+        )
+
+
+def check(
+    root: Path,
+    paths: Iterable[str],
+    manifest: Path,
+    *,
+    reader: str | None = None,
+    min_frames: int = 8,
+    limit_s: float = 60.0,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> list[Row]:
+    """Examines every video and writes the manifest; rows of good files that did not change stand.
+
+    Args:
+        root: The folder.
+        paths: Of the videos, relative to it.
+        manifest: Where the rows go; an interrupted scan goes on from what it left there.
+        reader: See `open_video`.
+        min_frames: A video with fewer is too short.
+        limit_s: Seconds per file.
+        workers: Processes.
+        progress: Called with (files done, files in all).
+
+    Returns:
+        One row per path, sorted by path.
+    """
+    wanted = sorted(set(paths))
+    journal = manifest.with_name(manifest.name + ".part")
+    known = {row.path: row for file in (manifest, journal) for row in read_manifest(file)}
+    rows = {
+        path: known[path]
+        for path in wanted
+        if path in known and _holds(known[path], root, min_frames)
+    }
+    rest = [path for path in wanted if path not in rows]
+    examine_one = partial(examine, root, reader, min_frames)
+    progress(len(rows), len(wanted))
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    with journal.open("w", newline="", encoding="utf-8") as lines:
+        writer = _writer(lines)
+        writer.writerows(asdict(row) for row in rows.values())
+        for path, row in run_killable(examine_one, rest, workers=workers, limit_s=limit_s):
+            if isinstance(row, BaseException):
+                row = _stamped(root, path, state="unreadable", reason=str(row))
+            rows[path] = row
+            writer.writerow(asdict(row))
+            lines.flush()
+            progress(len(rows), len(wanted))
+    ordered = [rows[path] for path in wanted]
+    text = io.StringIO()
+    writer = _writer(text)
+    writer.writerows(asdict(row) for row in ordered)
+    journal.write_text(text.getvalue(), encoding="utf-8", newline="")
+    journal.replace(manifest)
+    return ordered
+
+
+def examine(root: Path, reader: str | None, min_frames: int, path: str) -> Row:
+    """Opens one video and decodes all of it."""
+    try:
+        video = open_video(root / path, reader)
+        decoded = {number for number, _ in read_each(video, np.arange(video.frames), 16)}
+    except BadVideo as error:
+        state = error.state
+        if state == "unreadable" and _cut_short(root / path):
+            state = "truncated"
+        return _stamped(root, path, state=state, reason=error.reason)
+    facts: dict[str, Any] = {
+        "frames": video.frames,
+        "fps": round(video.fps, 4),
+        "height": video.height,
+        "width": video.width,
+        "rotation": video.rotation,
+        "duration": round(video.frames / video.fps, 3),
+    }
+    promised = max(video.frames, video.expected)
+    if len(decoded) < promised:
+        why = f"{len(decoded)} of {promised} frames can be decoded"
+        return _stamped(root, path, state="truncated", reason=why, **facts)
+    if video.frames < min_frames:
+        why = f"{video.frames} frames, fewer than {min_frames}"
+        return _stamped(root, path, state="too short", reason=why, **facts)
+    return _stamped(root, path, state="ok", **facts)
+
+
+def read_manifest(file: Path) -> list[Row]:
+    """The rows of a manifest; none where there is no such file. A row cut short is passed over.
+
+    Raises:
+        ValueError: The file is no manifest.
+    """
+    if not file.exists():
+        return []
+    types = {f.name: f.type for f in fields(Row)}
+    rows = []
+    with file.open(newline="", encoding="utf-8") as lines:
+        reader = csv.DictReader(lines)
+        if reader.fieldnames is not None and list(reader.fieldnames) != list(types):
+            raise ValueError(
+                f"{file}:1: not a manifest: its columns must be {', '.join(types)}; "
+                "delete it and run nonlocalnet check again"
+            )
+        for values in reader:
+            if None in values.values() or None in values:
+                continue
+            try:
+                row = Row(**{name: types[name](text) for name, text in values.items()})  # type: ignore[operator]
+            except ValueError:
+                continue
+            if row.state in STATES:
+                rows.append(row)
+    return rows
+
+
+def videos_under(source: Path, root: Path) -> tuple[list[str], list[str]]:
+    """Paths relative to `root` of all videos in a folder or a list, and notes on the set.
+
+    Listed videos that do not exist are among them; a folder need not be a labelled set.
+
+    Raises:
+        ValueError: No such folder or list, a faulty list, or no video.
+    """
+    found = {path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES}
+    notes: list[str] = []
+    try:
+        listing = list_videos(source, videos=root)
+        listed = {row.path for row in (*listing.rows, *listing.missing)}
+        found = found | listed if source.is_dir() else listed
+        notes = listing.notes
+    except ValueError as error:
+        if not source.is_dir() or not found:
+            raise
+        notes.append(f"not a labelled set: {error}")
+    return sorted(os.path.relpath(path, root) for path in found), notes
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of the names and files of a folder of images, in hexadecimal."""
+    digest = hashlib.sha256()
+    for file in _parts(path):
+        if path.is_dir():
+            digest.update(file.name.encode())
+        with file.open("rb") as content:
+            while block := content.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files of a video: itself, or those of a folder of images."""
+    return sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+
+
+def _stamped(root: Path, path: str, **facts: Any) -> Row:
+    """A row with what identifies the file's content."""
+    file = root / path
+    if not (file.is_file() or file.is_dir()):
+        return Row(path=path, **facts)
+    size, changed = _size_and_change(file)
+    return Row(path=path, size=size, changed=changed, hash=content_hash(file), **facts)
+
+
+def _size_and_change(path: Path) -> tuple[int, int]:
+    stats = [file.stat() for file in _parts(path)]
+    return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
+
+
+def _holds(row: Row, root: Path, min_frames: int) -> bool:
+    """Whether a row can stand: a good file that did not change (bad ones are tried again)."""
+    file = root / row.path
+    if row.state != "ok" or row.frames < min_frames or not file.exists():
+        return False
+    return (row.size, row.changed) == _size_and_change(file)
+
+
+def _writer(lines: Any) -> csv.DictWriter:
+    writer = csv.DictWriter(lines, [f.name for f in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    return writer
+
+
+def _cut_short(path: Path) -> bool:
+    """Whether an MP4 or AVI file ends before its own sizes say, or an MP4 before its index."""
+    with path.open("rb") as content:
+        size = path.stat().st_size
+        head = content.read(12)
+        if head[:4] == b"RIFF":
+            return int.from_bytes(head[4:8], "little") + 8 > size
+        if head[4:8] != b"ftyp":
+            return False
+        at, seen = 0, set()
+        while at < size:
+            content.seek(at)
+            box = content.read(16)
+            length, kind = int.from_bytes(box[:4]), box[4:8]
+            if length == 1:
+                length = int.from_bytes(box[8:16])
+            if length < 8 or at + length > size:
+                return True
+            seen.add(kind)
+            at += length
+        return b"moov" not in seen
