@@ -24,8 +24,8 @@ COMMANDS = {
     "test": "test a trained run with the paper's ten clips",
     "predict": "name what happens in one video or in many",
     "explain": "draw where the network looked (Figure 3)",
-    "show-sampling": "which frames and seconds of a video each view takes",
     "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",
+    "show-sampling": "which frames and seconds of a video each view takes",
     "doctor": "versions, decoders, and a short decode and forward check",
 }
 

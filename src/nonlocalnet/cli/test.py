@@ -13,6 +13,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("run", type=str, help="a run folder (or a model file)")
     parser.add_argument("--data", type=str, required=True, help="a folder or a list, as in train")
     parser.add_argument("--videos", type=str, help="where a list's videos are; default: beside it")
+    parser.add_argument("--prepared", type=str, help="a cache made by nonlocalnet prepare")
+    parser.add_argument("--reader", type=str, help="pyav, torchcodec or opencv; default: the first")
     parser.add_argument(
         "--views", type=str, default="10x1", help="10x1: ten clips of the whole frame; 10x3: crops"
     )
@@ -43,6 +45,8 @@ def run(options) -> int:
             videos=options.videos,
             labels=classifier.labels,
             needs=(options.split,),
+            reader=options.reader,
+            prepared=options.prepared,
         )
     if folder.labels != classifier.labels:
         raise ValueError(

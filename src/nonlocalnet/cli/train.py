@@ -16,6 +16,8 @@ def add_arguments(parser) -> None:
     """Options of the command."""
     parser.add_argument("data", type=str, help="a folder or a list; docs/data.md shows them all")
     parser.add_argument("--videos", type=str, help="where a list's videos are; default: beside it")
+    parser.add_argument("--prepared", type=str, help="a cache made by nonlocalnet prepare")
+    parser.add_argument("--reader", type=str, help="pyav, torchcodec or opencv; default: the first")
     parser.add_argument("--out", type=str, default="runs/latest", help="the run folder")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last.ckpt")
     parser.add_argument("--workers", type=int, default=1, help="processes that decode")
@@ -38,7 +40,14 @@ def run(options) -> int:
         )
     recipe = SmallRecipe(**{f.name: options[f.name] for f in dataclasses.fields(SmallRecipe)})
     with progress_bar("opening") as progress:
-        folder = read_folder(options.data, recipe.seed, progress, videos=options.videos)
+        folder = read_folder(
+            options.data,
+            recipe.seed,
+            progress,
+            videos=options.videos,
+            reader=options.reader,
+            prepared=options.prepared,
+        )
     say = (lambda text: None) if options.json else print
     for sentence in folder.bad:
         say(f"left out: {sentence}")

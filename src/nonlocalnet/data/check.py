@@ -19,7 +19,7 @@ import numpy as np
 from nonlocalnet.data.killable import run_killable
 from nonlocalnet.data.listed import SUFFIXES
 from nonlocalnet.data.listing import list_videos
-from nonlocalnet.data.video import BadVideo, Video, open_video, read_each
+from nonlocalnet.data.video import BadVideo, Video, choose_reader, open_video, read_each
 
 STATES = ("ok", "truncated", "no video stream", "too short", "missing", "unreadable")
 
@@ -51,11 +51,12 @@ class Row:
     reason: str = ""
     """What is wrong, in words."""
 
-    def video(self, root: Path, reader: str = "pyav") -> Video:
+    def video(self, root: Path, reader: str | None = None) -> Video:
         """The same facts as `open_video` finds, without opening the file."""
+        path = root / self.path
         return Video(
-            path=root / self.path,
-            reader=reader,
+            path=path,
+            reader=choose_reader(path, reader),
             frames=self.frames,
             fps=self.fps,
             height=self.height,
@@ -96,7 +97,7 @@ def check(
     rows = {
         path: known[path]
         for path in wanted
-        if path in known and _holds(known[path], root, min_frames)
+        if path in known and _stands(known[path], root, min_frames)
     }
     rest = [path for path in wanted if path not in rows]
     examine_one = partial(examine, root, reader, min_frames)
@@ -133,7 +134,7 @@ def examine(root: Path, reader: str | None, min_frames: int, path: str) -> Row:
         return _stamped(root, path, state=state, reason=error.reason)
     facts: dict[str, Any] = {
         "frames": video.frames,
-        "fps": round(video.fps, 4),
+        "fps": round(video.fps, 6),
         "height": video.height,
         "width": video.width,
         "rotation": video.rotation,
@@ -231,12 +232,15 @@ def _size_and_change(path: Path) -> tuple[int, int]:
     return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
 
 
-def _holds(row: Row, root: Path, min_frames: int) -> bool:
-    """Whether a row can stand: a good file that did not change (bad ones are tried again)."""
+def _stands(row: Row, root: Path, min_frames: int) -> bool:
+    """Whether a row can stay: of a good file that did not change (bad ones are tried again)."""
+    return row.state == "ok" and row.frames >= min_frames and unchanged(row, root)
+
+
+def unchanged(row: Row, root: Path) -> bool:
+    """Whether a file still has the size and the time of change that its row tells."""
     file = root / row.path
-    if row.state != "ok" or row.frames < min_frames or not file.exists():
-        return False
-    return (row.size, row.changed) == _size_and_change(file)
+    return file.exists() and (row.size, row.changed) == _size_and_change(file)
 
 
 def _writer(lines: Any) -> csv.DictWriter:

@@ -1,12 +1,15 @@
 """A labelled set, opened: every video that `list_videos` names and that can be read."""
 
+import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nonlocalnet.data.audit import audit
+from nonlocalnet.data.check import read_manifest, unchanged
 from nonlocalnet.data.listed import SPLITS, Action, Listed
 from nonlocalnet.data.listing import Listing, list_videos
+from nonlocalnet.data.prepare import prepared_videos
 from nonlocalnet.data.video import BadVideo, Video, open_video
 
 
@@ -47,8 +50,13 @@ def read_folder(
     videos: str | Path | None = None,
     labels: Sequence[str] | None = None,
     needs: Sequence[str] = ("train", "test"),
+    reader: str | None = None,
+    prepared: str | Path | None = None,
 ) -> VideoFolder:
     """Lists and opens (without decoding) the videos of a set.
+
+    Where `nonlocalnet check` left a manifest.csv, only what it calls ok is in the splits, and
+    nothing that it describes is opened.
 
     Args:
         source: A folder or a list, see `data.listing`.
@@ -58,6 +66,8 @@ def read_folder(
         labels: Class names of a trained network; None: from the set.
         needs: Splits that must not be empty. Others are not opened, but for the validation split
             beside training, and in place of a test split where there is none.
+        reader: See `open_video`.
+        prepared: A cache of `nonlocalnet prepare`, whose files are read instead where it has them.
 
     Raises:
         ValueError: What `list_videos` raises, or no readable video in a split that is needed.
@@ -65,7 +75,12 @@ def read_folder(
     listing = list_videos(source, videos=videos, labels=labels, seed=seed)
     tested = "test" if any(row.split == "test" for row in listing.rows) else "val"
     splits = {tested if split == "test" else split for split in needs}
-    folder = open_listing(listing, splits | {"val"} if "train" in needs else splits, progress)
+    source = Path(source)
+    root = Path(videos) if videos else source if source.is_dir() else source.parent
+    opener = _opener(root, reader, Path(prepared) if prepared else None)
+    folder = open_listing(
+        listing, splits | {"val"} if "train" in needs else splits, progress, opener
+    )
     folder.splits["test"] = folder.splits[tested]
     folder.missing["test"] = folder.missing[tested]
     for split in needs:
@@ -83,6 +98,7 @@ def open_listing(
     listing: Listing,
     splits: Collection[str] = SPLITS,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    opener: Callable[[Listed], Video] = lambda row: open_video(row.path, fps=row.fps),
 ) -> VideoFolder:
     """Opens the videos of some splits; those that cannot be read are named in `bad`."""
     folder = VideoFolder(
@@ -98,7 +114,7 @@ def open_listing(
     for done, row in enumerate(rows):
         try:
             sample = Sample(
-                video=open_video(row.path, fps=row.fps),
+                video=opener(row),
                 label=numbers.get(row.label),
                 actions=row.actions or (),
             )
@@ -110,3 +126,24 @@ def open_listing(
     readable = [row for row in listing.rows if row.path not in unreadable]
     folder.warnings = [*listing.notes, *audit(readable, listing.labels)]
     return folder
+
+
+def _opener(root: Path, reader: str | None, cache: Path | None) -> Callable[[Listed], Video]:
+    """How a video is opened: by what the manifest knows of it, from the cache if it is there."""
+    rows = {row.path: row for row in read_manifest((cache or root) / "manifest.csv")}
+    files = prepared_videos(cache) if cache else {}
+
+    def opener(listed: Listed) -> Video:
+        path = listed.path
+        name = os.path.relpath(path, root)
+        row = rows.get(name)
+        if row is None or not unchanged(row, root):
+            return open_video(path, reader, fps=listed.fps)
+        if row.state != "ok":
+            raise BadVideo(path, f"{row.state} by the manifest: {row.reason}", row.state)
+        if name in files:
+            return open_video(files[name])
+        video = row.video(root, reader)
+        return replace(video, fps=listed.fps) if path.is_dir() else video  # images know no rate
+
+    return opener

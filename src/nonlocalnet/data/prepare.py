@@ -20,7 +20,7 @@ from nonlocalnet.data.check import Row, read_manifest
 from nonlocalnet.data.killable import run_killable
 from nonlocalnet.data.optional import require
 from nonlocalnet.data.readers.array import times_file
-from nonlocalnet.data.video import Video, open_video, read_each
+from nonlocalnet.data.video import Video, open_video, read_each, scaled_size
 
 TICKS = 90_000  # per second, of the time stamps written
 
@@ -155,10 +155,11 @@ def _write_video(path: Path, video: Video, short_side: int) -> None:
         stream = container.add_stream("libx264", rate=Fraction(video.fps).limit_denominator(1001))
         stream.options = options
         stream.pix_fmt = "yuv420p"
+        height, width = scaled_size(video.height, video.width, short_side)
+        stream.height, stream.width = height // 2 * 2, width // 2 * 2  # what yuv420p can hold
         stream.codec_context.time_base = Fraction(1, TICKS)
         for number, picture in read_each(video, np.arange(video.frames), short_side):
-            even = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
-            stream.height, stream.width = even.shape[:2]
+            even = picture[: stream.height, : stream.width]
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
             frame.pts, frame.time_base = round(seconds[number] * TICKS), Fraction(1, TICKS)
             container.mux(stream.encode(frame))

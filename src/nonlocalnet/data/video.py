@@ -89,13 +89,20 @@ def open_video(
     path = Path(source)
     if not path.exists():
         raise BadVideo(path, "no such file; check the path", "missing")
-    if path.is_dir():
-        reader = "images"
-    elif path.suffix == ".npy":
-        reader = "array"
-    elif path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise BadVideo(path, "the file is empty (0 bytes); copy or download it again")
-    return _reader(reader or _first_installed()).open_source(path, fps)
+    return _reader(choose_reader(path, reader)).open_source(path, fps)
+
+
+def choose_reader(path: Path, reader: str | None) -> str:
+    """The reader of a path: by its kind, else the one asked for, else the first installed.
+
+    Raises:
+        MissingLibrary: None is installed.
+    """
+    if path.is_dir():
+        return "images"
+    return "array" if path.suffix == ".npy" else reader or _first_installed()
 
 
 def read_frames(

@@ -1,6 +1,7 @@
 """What the data did to an epoch: files that had to be replaced, and time spent waiting."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -17,9 +18,13 @@ class DataReport(pl.Callback):
         files: Size of the training set.
         steps_per_epoch: Steps that see it once.
         max_bad: Share of the files that may be unreadable.
+        left_out: Sentences about files that are not in the set, for the first epoch's table.
     """
 
-    def __init__(self, files: int, steps_per_epoch: int, max_bad: float) -> None:
+    def __init__(
+        self, files: int, steps_per_epoch: int, max_bad: float, left_out: Sequence[str] = ()
+    ) -> None:
+        self.left_out = list(left_out)
         self.files, self.steps_per_epoch, self.max_bad = files, steps_per_epoch, max_bad
         self.bad: dict[str, int] = {}  # sentence -> how often
         self.waited = self.worked = 0.0
@@ -83,6 +88,10 @@ class DataReport(pl.Callback):
                 f"epoch {epoch}: {100 * self._share():.0f} % of the time went by waiting for data; "
                 "more --workers, or nonlocalnet prepare, makes it less"
             )
+        if self.left_out:
+            lines.append(f"epoch {epoch}: {len(self.left_out)} files were left out from the start:")
+            lines += [f"  {sentence}" for sentence in self.left_out]
+            self.left_out = []
         if self.bad:
             lines.append(f"epoch {epoch}: {len(self.bad)} unreadable, others took their places:")
             lines += [f"  {count} x {sentence}" for sentence, count in self.bad.items()]

@@ -139,7 +139,7 @@ def run_test(
             "scores": "softmax per location, mean over locations, then over views",
             **asdict(config),
             "clip_starts": config.start_rule,
-            "decoder": "PyAV",
+            "decoder": ", ".join(sorted({sample.video.reader for sample in samples})),
             "torch": torch.__version__,
             "machine": platform.machine(),
             "evaluated": len(videos),

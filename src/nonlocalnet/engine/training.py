@@ -200,6 +200,7 @@ def train(
     checkpoint_every: int,
     workers: int = 1,
     max_bad: float = 0.01,
+    left_out: Sequence[str] = (),
     seed: int = 0,
     progress: bool = True,
 ) -> VideoResNet:
@@ -222,6 +223,7 @@ def train(
         checkpoint_every: Steps between checkpoints.
         workers: Processes that decode.
         max_bad: Share of the training videos that may be unreadable; others take their places.
+        left_out: Sentences about videos that are not in `train_set`, for the first epoch's table.
         seed: Of every random choice.
         progress: Show a progress bar.
 
@@ -264,7 +266,7 @@ def train(
         callbacks=[
             KeepBest(run / "best.safetensors", write, choose_best),
             KeepLast(last, checkpoint_every),
-            DataReport(len(train_set), max(1, len(train_set) // batch), max_bad),
+            DataReport(len(train_set), max(1, len(train_set) // batch), max_bad, left_out),
         ],
         plugins=[AtomicCheckpointIO()],
         use_distributed_sampler=False,

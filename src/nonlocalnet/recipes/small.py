@@ -118,6 +118,7 @@ def run_small(
         checkpoint_every=max(1, min(100, steps // 5)),
         workers=workers,
         max_bad=recipe.max_bad,
+        left_out=folder.bad,
         seed=recipe.seed,
         progress=progress,
     )

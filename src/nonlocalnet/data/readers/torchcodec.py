@@ -96,9 +96,8 @@ def _decoder(path: Path, size: tuple[int, int] | None, threads: int) -> Any:
         raise BadVideo(path, "no such file; check the path", "missing")
     resize = []
     if size is not None:
-        from torchcodec.transforms import Resize
-
-        resize = [Resize(size)]
+        transforms = require("torchcodec.transforms", "resizing with torchcodec", "torchcodec")
+        resize = [transforms.Resize(size)]
     try:
         return decoders.VideoDecoder(
             str(path), dimension_order="NHWC", num_ffmpeg_threads=threads, transforms=resize or None
