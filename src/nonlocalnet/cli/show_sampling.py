@@ -44,16 +44,17 @@ def run(options) -> int:
     protocol = Protocol.parse(options.views)
     video = open_video(options.file)
     numbers = even_numbers(video, config, protocol.clips)
-    seconds = video.seconds[numbers]
+    stamps = video.seconds
+    seconds = stamps[numbers]
     size = scaled_size(video.height, video.width, config.test_short_side)
     squares = three_squares(*size) if protocol.crops == 3 else ()
-    end = float(video.seconds[-1]) + 1 / video.fps
+    end = float(stamps[-1]) + 1 / video.fps
     if options.out:
         from nonlocalnet.viz.sampling import draw_sampling
 
         middle = read_frames(video, [video.frames // 2], config.test_short_side)[0]
         title = f"{Path(options.file).name}: {_clip_words(config)}"
-        draw_sampling(video.seconds, end, seconds, middle, squares, options.out, title=title)
+        draw_sampling(stamps, end, seconds, middle, squares, options.out, title=title)
     if options.json:
         report = {
             "path": options.file,

@@ -41,7 +41,9 @@ def charades_rows(
         listed.append((where, row["id"], tuple(_actions(where, row["actions"], notes))))
     files = find_stems(root, {name for _, name, _ in listed})
     return [
-        Listed(path=files.get(name, [root / f"{name}.mp4"])[0], actions=actions, where=where)
+        Listed(
+            path=files.get(name, [root / f"{name}.mp4"])[0], actions=actions, fps=FPS, where=where
+        )
         for where, name, actions in listed
     ]
 
@@ -88,7 +90,7 @@ def frame_list_rows(file: Path, root: Path) -> list[Listed]:
         last = [Action(label=k, start=v / FPS, end=end) for k, v in runs[video].items()]
         actions = sorted([*done[video], *last], key=lambda a: (a.start, a.label))
         found = files.get(video, [(root / path).parent])[0]
-        listed.append(Listed(path=found, actions=tuple(actions), where=where))
+        listed.append(Listed(path=found, actions=tuple(actions), fps=FPS, where=where))
     return listed
 
 

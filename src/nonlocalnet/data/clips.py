@@ -102,7 +102,8 @@ def source_frames(video: Video, config: ClipConfig) -> np.ndarray:  # (N,)
     """The frames that clips of a video are taken from: all, or those at the ticks of a rate."""
     if config.fps is None:
         return np.arange(video.frames)
-    return at_rate(video.seconds, float(video.seconds[-1]) + 1 / video.fps, config.fps)
+    seconds = video.seconds
+    return at_rate(seconds, float(seconds[-1]) + 1 / video.fps, config.fps)
 
 
 def clip_around(video: Video, frame: int, config: ClipConfig) -> np.ndarray:  # (T,)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nonlocalnet.data.audit import audit
@@ -98,7 +98,7 @@ def open_listing(
     listing: Listing,
     splits: Collection[str] = SPLITS,
     progress: Callable[[int, int], None] = lambda done, of: None,
-    opener: Callable[[Path], Video] = open_video,
+    opener: Callable[[Listed], Video] = lambda row: open_video(row.path, fps=row.fps),
 ) -> VideoFolder:
     """Opens the videos of some splits; those that cannot be read are named in `bad`."""
     folder = VideoFolder(
@@ -114,7 +114,7 @@ def open_listing(
     for done, row in enumerate(rows):
         try:
             sample = Sample(
-                video=opener(row.path),
+                video=opener(row),
                 label=numbers.get(row.label),
                 actions=row.actions or (),
             )
@@ -128,20 +128,22 @@ def open_listing(
     return folder
 
 
-def _opener(root: Path, reader: str | None, cache: Path | None) -> Callable[[Path], Video]:
+def _opener(root: Path, reader: str | None, cache: Path | None) -> Callable[[Listed], Video]:
     """How a video is opened: by what the manifest knows of it, from the cache if it is there."""
     rows = {row.path: row for row in read_manifest((cache or root) / "manifest.csv")}
     files = prepared_videos(cache) if cache else {}
 
-    def opener(path: Path) -> Video:
+    def opener(listed: Listed) -> Video:
+        path = listed.path
         name = os.path.relpath(path, root)
         row = rows.get(name)
         if row is None or not unchanged(row, root):
-            return open_video(path, reader)
+            return open_video(path, reader, fps=listed.fps)
         if row.state != "ok":
             raise BadVideo(path, f"{row.state} by the manifest: {row.reason}", row.state)
         if name in files:
             return open_video(files[name])
-        return row.video(root, reader)
+        video = row.video(root, reader)
+        return replace(video, fps=listed.fps) if path.is_dir() else video  # images know no rate
 
     return opener

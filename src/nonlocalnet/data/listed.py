@@ -37,6 +37,8 @@ class Listed:
     """Name of the class, or its number as text; empty in a set of several labels per video."""
     actions: tuple[Action, ...] | None = None
     """Of a set of several labels per video; it may be empty."""
+    fps: float = 30.0
+    """Frames per second, for a folder of frames."""
     split: str | None = None
     """train, val or test, where the list says so."""
     where: str = ""
