@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from nonlocalnet.data.sampling import Short, Starts, at_rate, clip_at, even_clips, random_clip
-from nonlocalnet.data.video import Video, read_frames
+from nonlocalnet.data.video import Video, read_frames, scaled_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +132,10 @@ def training_clip(
     source = source_frames(video, config)
     numbers = random_clip(len(source), config.frames, config.stride, rng, config.short)
     low, high = config.short_side
-    clip = read_frames(video, source[numbers], int(rng.integers(low, high + 1)))
-    top, left = (int(rng.integers(0, size - config.crop + 1)) for size in clip.shape[1:3])
-    clip = clip[:, top : top + config.crop, left : left + config.crop]
+    short_side = int(rng.integers(low, high + 1))
+    size = scaled_size(video.height, video.width, short_side)
+    top, left = (int(rng.integers(0, length - config.crop + 1)) for length in size)
+    clip = read_frames(video, source[numbers], short_side, window=(top, left, config.crop))
     if config.flip and rng.random() < 0.5:
         clip = clip[:, :, ::-1]
     return np.ascontiguousarray(clip)

@@ -110,6 +110,7 @@ def read_frames(
     indices: Sequence[int] | np.ndarray,
     short_side: int | None = None,
     *,
+    window: tuple[int, int, int] | None = None,
     threads: int = 1,
 ) -> np.ndarray:  # (len(indices), H, W, 3) uint8 RGB
     """The frames asked for, in the order asked for; repeats are decoded once.
@@ -118,6 +119,7 @@ def read_frames(
         video: From `open_video`.
         indices: Frame numbers from 0 to video.frames - 1.
         short_side: px of the shorter side, resized (bilinear) while decoding.
+        window: (top, left, side) px of a square of the resized frame; only that is copied.
         threads: Decoder threads; 0 lets the decoder choose.
 
     Raises:
@@ -133,7 +135,12 @@ def read_frames(
             f"{video.path}: frames are numbered 0 to {video.frames - 1}, asked for "
             f"{asked.tolist()[:8]}; sample clips with nonlocalnet.data.sampling"
         )
-    found = dict(read_each(video, wanted, short_side, threads=threads))
+    top, left, side = window or (0, 0, None)
+    rows, columns = (slice(at, at + side if side else None) for at in (top, left))
+    found = {
+        number: picture[rows, columns]
+        for number, picture in read_each(video, wanted, short_side, threads=threads)
+    }
     if not found:
         raise BadVideo(
             video.path, f"none of frames {wanted[0]} to {wanted[-1]} can be decoded", "truncated"

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from nonlocalnet.data.video import BadVideo, Video
 
+CHUNK = 32  # frames resized at a time
+
 
 def from_memory(pixels: np.ndarray, fps: float) -> Video:
     """A video of an array (F, H, W, 3) uint8.
@@ -39,13 +41,17 @@ def read(
     Raises:
         BadVideo: The file went away.
     """
-    frames = _pixels(video)[wanted]
-    if size != frames.shape[1:3]:
-        # (F, H, W, 3) seen as channels-last (F, 3, H, W): torch resizes uint8 so without a copy.
-        images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
-        images = F.interpolate(images, size, mode="bilinear", antialias=True)
-        frames = images.permute(0, 2, 3, 1).numpy()
-    yield from zip(wanted.tolist(), frames, strict=True)
+    frames = _pixels(video)
+    for begin in range(0, len(wanted), CHUNK):
+        numbers = wanted[begin : begin + CHUNK]
+        pictures = frames[numbers]
+        if size != pictures.shape[1:3]:
+            # (F, H, W, 3) seen as channels-last (F, 3, H, W): torch resizes uint8 so without a copy.
+            images = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+            smaller = size[0] < video.height
+            images = F.interpolate(images, size, mode="bilinear", antialias=smaller)
+            pictures = images.permute(0, 2, 3, 1).numpy()
+        yield from zip(numbers.tolist(), pictures, strict=True)
 
 
 def seconds(video: Video) -> np.ndarray:  # (frames,) float64
@@ -97,7 +103,8 @@ def _pixels(video: Video) -> np.ndarray:
 
 def _mapped(path: Path) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        # "c": changes stay in memory; torch does not like arrays that forbid them.
+        return np.load(path, mmap_mode="c", allow_pickle=False)
     except FileNotFoundError:
         raise BadVideo(path, "no such file; check the path", "missing") from None
     except (OSError, ValueError) as error:

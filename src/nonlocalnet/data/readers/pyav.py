@@ -80,8 +80,9 @@ def read(
         BadVideo: The file went away or has changed.
     """
     height, width = size[::-1] if video.rotation % 2 else size
-    # One scaler for all frames: setting one up costs more than scaling a small frame.
-    scaler = require("av.video.reformatter", "reading videos", "video").VideoReformatter()
+    # Scalers for all frames: setting one up costs more than scaling a small frame.
+    make = require("av.video.reformatter", "reading videos", "video").VideoReformatter
+    enlarge, convert = make(), make()
     with _container(video.path) as container:
         stream = container.streams.video[0]
         index = _index(container, stream, video.path)
@@ -96,7 +97,12 @@ def read(
         else:
             picked = _counted_frames(video.path, wanted, threads)
         for number, frame in picked:
-            picture = scaler.reformat(
+            if height > frame.height and frame.format.name.startswith("yuv"):
+                # In two steps three times as fast, and the colours are no finer than these anyway.
+                frame = enlarge.reformat(
+                    frame, width, height, frame.format.name, interpolation="BILINEAR", threads=1
+                )
+            picture = convert.reformat(
                 frame, width, height, "rgb24", interpolation="BILINEAR", threads=1
             )
             yield number, np.rot90(picture.to_ndarray(), video.rotation)
