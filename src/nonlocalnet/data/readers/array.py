@@ -46,7 +46,7 @@ def read(
         numbers = wanted[begin : begin + CHUNK]
         pictures = frames[numbers]
         if size != pictures.shape[1:3]:
-            # (F, H, W, 3) seen as channels-last (F, 3, H, W): torch resizes uint8 so without a copy.
+            # (F, H, W, 3) seen as channels-last (F, 3, H, W): torch resizes it without a copy.
             images = torch.from_numpy(pictures).permute(0, 3, 1, 2)
             smaller = size[0] < video.height
             images = F.interpolate(images, size, mode="bilinear", antialias=smaller)
