@@ -36,7 +36,7 @@ BASE = SmallRecipe(
     jitter=1.0,
     flip=False,
     batch=32,
-    epochs=10,
+    epochs=8,
 )
 NETWORKS = {
     "C2D": BASE,
@@ -55,7 +55,7 @@ def run_demo(
     *,
     seeds: Sequence[int] = (0,),
     train_videos: int = 1536,
-    test_videos: int = 256,
+    test_videos: int = 192,
     epochs: int = BASE.epochs,
     say: Callable[[str], None] = print,
     progress: bool = True,
