@@ -84,7 +84,7 @@ def naive_pyav(video, draw, seed):
     import cv2
 
     frames = []
-    with av.open(str(video.path)) as container:
+    with av.open(str(video.path), metadata_errors="replace") as container:
         container.streams.video[0].codec_context.thread_count = 1
         for i, frame in enumerate(container.decode(video=0)):
             if i >= draw.start:
@@ -131,7 +131,7 @@ def torchcodec(video, draw, seed):
 def decoding_alone(video, draw, seed):
     import av
 
-    with av.open(str(video.path)) as container:
+    with av.open(str(video.path), metadata_errors="replace") as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         end = (draw.start + SPAN) / video.fps
