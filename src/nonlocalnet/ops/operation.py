@@ -50,6 +50,7 @@ def nonlocal_op(
         ValueError: Shapes disagree, or an argument does not belong to the kind.
 
     Example:
+        >>> import torch
         >>> theta, phi = torch.zeros(1, 2, 3), torch.zeros(1, 4, 3)
         >>> g = torch.tensor([[[1.0], [2.0], [3.0], [6.0]]])
         >>> nonlocal_op(theta, phi, g).flatten().tolist()
