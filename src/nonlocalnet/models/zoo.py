@@ -8,7 +8,7 @@ paper's text and the released code do differently; every number of it is one row
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -66,6 +66,7 @@ class Preset:
     inflate_res2_and_res5: tuple[tuple[int, ...], tuple[int, ...]]  # blocks of each
     block: Mapping[str, Any]  # options of NonLocalBlock
     block_std: float | None  # Gaussian init of the block's convolutions; None keeps MSRA
+    group_frames: Mapping[str, int] = field(default_factory=dict)  # stage -> of its blocks
 
 
 PRESETS = {
@@ -82,6 +83,15 @@ PRESETS = {
         inflate_res2_and_res5=((0, 1, 2), (1,)),
         block={"scale": None, "subsample_input": True},
         block_std=0.01,
+    ),
+    # The released 128-frame networks: start from the 32-frame baseline, frozen by `freeze_bn`.
+    "official_128x1": Preset(
+        pool1=((2, 3, 3), (2, 2, 2), (0, 0, 0)),
+        pool2=((2, 1, 1), (2, 1, 1), (0, 0, 0)),
+        inflate_res2_and_res5=((0, 1, 2), (1,)),
+        block={"scale": None, "subsample_input": True, "norm": None},
+        block_std=0.01,
+        group_frames={"res3": 4},
     ),
 }
 
@@ -158,7 +168,10 @@ def build(
         )
 
     def make_nonlocal(stage: str, channels: int) -> NonLocalBlock:
-        block = NonLocalBlock(channels, **{**rules.block, **block_options})
+        options = {**rules.block, **block_options}
+        if options.get("extent", "spacetime") == "spacetime":
+            options.setdefault("group_frames", rules.group_frames.get(stage))
+        block = NonLocalBlock(channels, **options)
         if rules.block_std is not None:
             for module in block.modules():
                 starts_at_zero = module is block.w_z and block.norm is None
