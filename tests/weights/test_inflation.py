@@ -4,11 +4,11 @@ import pytest
 import timm
 import torch
 import torchvision
-from nonlocalnet.weights.load import load_pretrained
 from torch import nn
 
 import nonlocalnet as nln
 from nonlocalnet.models.zoo import PRESETS
+from nonlocalnet.weights.load import load_pretrained
 
 STAGES = ("res2", "res3", "res4", "res5")
 
@@ -140,7 +140,8 @@ def test_an_i3d_gives_them_where_it_sees_no_padding(name, preset, reach):
         inside = ~torch.tensor(seen[stage])
         assert inside.any()
         assert wrong[inside].max() < 1e-5, stage
-        assert wrong[~inside].min() > 1e-4, stage
+        assert min(wrong[0], wrong[-1]) > 1e-2, stage  # at the ends the law does not hold
+        assert (wrong[1:frames] < wrong[: frames - 1]).all(), "the error fades inwards"
 
 
 @pytest.mark.parametrize("name", ["i3d_r50", "i3d333_r50"])

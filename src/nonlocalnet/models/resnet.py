@@ -112,6 +112,7 @@ class VideoResNet(nn.Module):
         stem_stride_t: Temporal stride of conv1.
         pool1: Max-pool after conv1, or None.
         pool2: Max-pool after res2, or None.
+        pool1_ceil: Whether pool1 keeps a last, partial window (ceil mode, as in Caffe).
         kernel_t: (stage, block) -> temporal kernels of its first 1x1 and its 3x3.
         stride_in_1x1: Where a stage's stride sits; see `Bottleneck`.
         nonlocal_at: Stage name -> indices of the residual blocks followed by a non-local block.
@@ -140,6 +141,7 @@ class VideoResNet(nn.Module):
         stem_stride_t: int = 1,
         pool1: tuple[Size3, Size3, Size3] | None = None,
         pool2: tuple[Size3, Size3, Size3] | None = None,
+        pool1_ceil: bool = False,
         kernel_t: Callable[[int, int], tuple[int, int]] = lambda stage, block: (1, 1),
         stride_in_1x1: bool = False,
         nonlocal_at: Mapping[str, Sequence[int]] | None = None,
@@ -153,7 +155,7 @@ class VideoResNet(nn.Module):
         _check_places(nonlocal_at, depths)
         self.conv1 = _conv(3, width, (stem_kernel_t, 7, 7), (stem_stride_t, 2, 2))
         self.bn1 = nn.BatchNorm3d(width)
-        self.pool1 = MaxPool(*pool1) if pool1 else nn.Identity()
+        self.pool1 = MaxPool(*pool1, ceil_mode=pool1_ceil) if pool1 else nn.Identity()
         self.pool2 = MaxPool(*pool2) if pool2 else nn.Identity()
         self.stages = [f"res{stage + 2}" for stage in range(len(depths))]
         channels = width
