@@ -141,7 +141,7 @@ def test_an_i3d_gives_them_where_it_sees_no_padding(name, preset, reach):
         assert inside.any()
         assert wrong[inside].max() < 1e-5, stage
         assert min(wrong[0], wrong[-1]) > 1e-2, stage  # at the ends the law does not hold
-        assert (wrong[1:frames] < wrong[: frames - 1]).all(), "the error fades inwards"
+        assert (wrong[:4].diff() < 0).all(), "the error fades inwards"
 
 
 @pytest.mark.parametrize("name", ["i3d_r50", "i3d333_r50"])
