@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from nonlocalnet.engine.classifier import load as load
     from nonlocalnet.models.zoo import build as build
     from nonlocalnet.models.zoo import list_models as list_models
+    from nonlocalnet.nn.batchnorm import freeze_bn as freeze_bn
+    from nonlocalnet.nn.batchnorm import precise_bn as precise_bn
     from nonlocalnet.nn.block import NonLocalBlock as NonLocalBlock
     from nonlocalnet.nn.insert import insert_nonlocal as insert_nonlocal
     from nonlocalnet.nn.insert import nonlocal_blocks as nonlocal_blocks
@@ -28,6 +30,7 @@ _HOME = {
     "NonLocalBlock": "nn.block",
     "block_stats": "nn.stats",
     "build": "models.zoo",
+    "freeze_bn": "nn.batchnorm",
     "from_checkpoint": "weights.load",
     "insert_nonlocal": "nn.insert",
     "list_models": "models.zoo",
@@ -36,6 +39,7 @@ _HOME = {
     "nonlocal_blocks": "nn.insert",
     "nonlocal_op": "ops.operation",
     "nonlocal_weights": "ops.pairwise",
+    "precise_bn": "nn.batchnorm",
     "remove_nonlocal": "nn.insert",
     "save": "weights.file",
 }
@@ -43,6 +47,7 @@ __all__ = [
     "NonLocalBlock",
     "block_stats",
     "build",
+    "freeze_bn",
     "from_checkpoint",
     "insert_nonlocal",
     "list_models",
@@ -51,6 +56,7 @@ __all__ = [
     "nonlocal_blocks",
     "nonlocal_op",
     "nonlocal_weights",
+    "precise_bn",
     "remove_nonlocal",
     "save",
 ]

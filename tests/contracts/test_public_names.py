@@ -6,6 +6,7 @@ NAMES = {
     "NonLocalBlock",
     "block_stats",
     "build",
+    "freeze_bn",
     "from_checkpoint",
     "insert_nonlocal",
     "list_models",
@@ -14,6 +15,7 @@ NAMES = {
     "nonlocal_blocks",
     "nonlocal_op",
     "nonlocal_weights",
+    "precise_bn",
     "remove_nonlocal",
     "save",
 }

@@ -122,6 +122,12 @@ def test_key_centres_are_the_middles_of_the_pooled_cells():
         ({"subsample": 0}, "subsample must be 1 or more, got 0"),
         ({"inner_channels": 0}, "inner_channels must be 1 or more, got 0"),
         ({"ndim": 2, "extent": "time"}, "extent='time' needs a time axis: ndim=3, got ndim=2"),
+        (
+            {"group_frames": 4, "extent": "space"},
+            "extent='spacetime', got ndim=3 and extent='space'",
+        ),
+        ({"group_frames": 4, "ndim": 2}, "group_frames=4 needs ndim=3"),
+        ({"group_frames": 0}, "group_frames must be 1 or more, got 0"),
         ({"kind": "concatenation", "scale": 0.5}, r"scale 1.0 only .* got 0.5"),
     ],
 )
@@ -139,3 +145,30 @@ def test_bad_inputs_say_what_the_block_takes():
         block.weights(x, torch.zeros(4, 2, dtype=torch.long))
     with pytest.raises(ValueError, match=r"outside the feature map \(3, 4, 4\)"):
         block.weights(x, torch.tensor([[0, 4, 0]]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("engine", ["dense", "exact"])
+@pytest.mark.parametrize("frames", [1, 2, 4, 5])
+def test_groups_of_frames_know_nothing_of_each_other(kind, engine, frames):
+    """The released 128-frame networks: each group of frames gives what it gives alone."""
+    torch.manual_seed(0)
+    block = awake(kind=kind, engine=engine, group_frames=2, norm=None)
+    alone = awake(kind=kind, engine="dense", norm=None)
+    alone.load_state_dict(block.state_dict())
+    x = noise(2, 6, frames, 5, 4)
+    want = torch.cat([alone(part) for part in x.split(2, dim=2)], dim=2)
+    torch.testing.assert_close(block(x), want)
+    positions = torch.cartesian_prod(*(torch.arange(size) for size in x.shape[2:]))
+    rows = block.weights(x, positions)  # (B, N, T, h, w)
+    apart = (positions[:, 0, None] // 2) != (torch.arange(frames) // 2)  # (N, T)
+    assert (rows.movedim(0, -1)[apart] == 0).all()
+    _, _, g, _ = block._embed(x)
+    y = (rows.flatten(2) @ g).mT.unflatten(2, x.shape[2:])
+    torch.testing.assert_close(x + block.w_z(y), block(x))
+
+
+def test_a_block_runs_without_data():
+    """On "meta" tensors, where shapes and multiply-adds are counted."""
+    block = NonLocalBlock(6, engine="dense").to("meta")
+    assert block(torch.zeros(2, 6, 3, 5, 4, device="meta")).shape == (2, 6, 3, 5, 4)

@@ -21,6 +21,7 @@ COMMANDS = {
     "test": "test a trained run with the paper's ten clips",
     "predict": "name what happens in one video or in many",
     "explain": "draw where the network looked (Figure 3)",
+    "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",
     "convert": "weights of other projects into a model file, and back",
     "verify": "run a model file's probe again: does it answer as when it was written?",
     "doctor": "versions, decoders, and a short decode and forward check",

@@ -7,11 +7,15 @@ Names    conv1, bn1, res2 ... res5, fc; inside a residual block those of torchvi
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
+from nonlocalnet.nn.batchnorm import forgetful_bn
 from nonlocalnet.nn.block import NonLocalBlock
 
 EXPANSION = 4
@@ -29,6 +33,8 @@ class Bottleneck(nn.Module):
             is I3D 3x3x3 (Sec. 4).
         stride_in_1x1: Put the stride on the first 1x1 instead of on the 3x3.
         nonlocal_block: Applied to the output.
+        checkpointing: Keep only the input for the backward pass, and run the block again there. A
+            compiled network ignores it: its compiler chooses what to keep.
     """
 
     def __init__(
@@ -40,6 +46,7 @@ class Bottleneck(nn.Module):
         kernel_t: tuple[int, int],
         stride_in_1x1: bool,
         nonlocal_block: NonLocalBlock | None,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         out_channels = EXPANSION * inner_channels
@@ -56,15 +63,42 @@ class Bottleneck(nn.Module):
                 _conv(in_channels, out_channels, (1, 1, 1), stride), nn.BatchNorm3d(out_channels)
             )
         self.nonlocal_block = nonlocal_block
+        self.checkpointing = checkpointing
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, T, H, W)
         """The block's output, its stride smaller in H and W."""
+        keep = not self.checkpointing or torch.compiler.is_compiling()
+        if keep or not torch.is_grad_enabled():
+            return self._run(x)
+        # The second run must not count the batch in the running statistics again.
+        contexts = (nullcontext(), forgetful_bn(self))
+        output = checkpoint(self._run, x, use_reentrant=False, context_fn=lambda: contexts)
+        assert isinstance(output, Tensor)
+        return output
+
+    def _run(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = F.relu(self.bn2(self.conv2(y)), inplace=True)
         y = self.bn3(self.conv3(y))
         shortcut = x if self.downsample is None else self.downsample(x)
         y = F.relu(y + shortcut, inplace=True)
         return y if self.nonlocal_block is None else self.nonlocal_block(y)
+
+
+class MaxPool(nn.MaxPool3d):
+    """A max-pool whose window is cut to a clip of fewer frames, so that one frame is a clip too."""
+
+    kernel_size: Size3
+    stride: Size3
+    padding: Size3
+
+    def forward(self, input: Tensor) -> Tensor:  # (B, C, T, H, W)
+        """The pooled map."""
+        frames, *window = self.kernel_size
+        frames = min(frames, input.shape[2] + 2 * self.padding[0])
+        return F.max_pool3d(
+            input, (frames, *window), self.stride, self.padding, ceil_mode=self.ceil_mode
+        )
 
 
 class VideoResNet(nn.Module):
@@ -82,9 +116,10 @@ class VideoResNet(nn.Module):
         kernel_t: (stage, block) -> temporal kernels of its first 1x1 and its 3x3.
         stride_in_1x1: Where a stage's stride sits; see `Bottleneck`.
         nonlocal_at: Stage name -> indices of the residual blocks followed by a non-local block.
-        make_nonlocal: Channels -> NonLocalBlock.
+        make_nonlocal: (stage name, channels) -> NonLocalBlock.
         dropout: Rate before the classifier (Sec. 4.1: 0.5).
         head_window: Cells of the last map that one training crop covers, in H and W (224 px: 7).
+        checkpointing: Trade time for memory in training: see `Bottleneck`.
 
     Raises:
         ValueError: `nonlocal_at` names a residual block that does not exist.
@@ -110,17 +145,18 @@ class VideoResNet(nn.Module):
         kernel_t: Callable[[int, int], tuple[int, int]] = lambda stage, block: (1, 1),
         stride_in_1x1: bool = False,
         nonlocal_at: Mapping[str, Sequence[int]] | None = None,
-        make_nonlocal: Callable[[int], NonLocalBlock] = NonLocalBlock,
+        make_nonlocal: Callable[[str, int], NonLocalBlock] = lambda stage, c: NonLocalBlock(c),
         dropout: float = 0.5,
         head_window: int = 7,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         nonlocal_at = dict(nonlocal_at or {})
         _check_places(nonlocal_at, depths)
         self.conv1 = _conv(3, width, (stem_kernel_t, 7, 7), (stem_stride_t, 2, 2))
         self.bn1 = nn.BatchNorm3d(width)
-        self.pool1 = nn.MaxPool3d(*pool1, ceil_mode=pool1_ceil) if pool1 else nn.Identity()
-        self.pool2 = nn.MaxPool3d(*pool2) if pool2 else nn.Identity()
+        self.pool1 = MaxPool(*pool1, ceil_mode=pool1_ceil) if pool1 else nn.Identity()
+        self.pool2 = MaxPool(*pool2) if pool2 else nn.Identity()
         self.stages = [f"res{stage + 2}" for stage in range(len(depths))]
         channels = width
         for stage, (name, depth) in enumerate(zip(self.stages, depths, strict=True)):
@@ -135,6 +171,7 @@ class VideoResNet(nn.Module):
                         kernel_t=kernel_t(stage, block),
                         stride_in_1x1=stride_in_1x1,
                         nonlocal_block=None,
+                        checkpointing=checkpointing,
                     )
                 )
                 channels = EXPANSION * inner
@@ -149,10 +186,15 @@ class VideoResNet(nn.Module):
             for index in sorted(indices):
                 host = self.get_submodule(f"{name}.{index}")
                 assert isinstance(host, Bottleneck)
-                host.nonlocal_block = make_nonlocal(host.conv3.out_channels)
+                host.nonlocal_block = make_nonlocal(name, host.conv3.out_channels)
 
     def features(self, x: Tensor) -> Tensor:  # (B, 3, T, H, W) -> (B, C, T', H', W')
-        """The last stage's map."""
+        """The last stage's map.
+
+        Raises:
+            ValueError: x is no clip, or its frames are too small for the strides.
+        """
+        self._check_clip(x)
         x = self.pool1(F.relu(self.bn1(self.conv1(x)), inplace=True))
         for name in self.stages:
             x = self.get_submodule(name)(x)
@@ -173,6 +215,24 @@ class VideoResNet(nn.Module):
         window = (frames, min(self.head_window, height), min(self.head_window, width))
         x = F.avg_pool3d(x, window, stride=1)
         return self.fc(self.dropout(x).movedim(1, -1)).movedim(-1, 1)
+
+    def _check_clip(self, x: Tensor) -> None:
+        if x.ndim != 5 or x.shape[1] != self.conv1.in_channels or not x.is_floating_point():
+            raise ValueError(
+                f"a clip is (B, {self.conv1.in_channels}, T, H, W) in floating point, got "
+                f"{tuple(x.shape)} in {x.dtype}"
+            )
+        cells = 1  # of conv1's map, in H and W, that pool1 needs
+        if isinstance(self.pool1, MaxPool):
+            partial = self.pool1.stride[1] - 1 if self.pool1.ceil_mode else 0
+            cells = self.pool1.kernel_size[1] - 2 * self.pool1.padding[1] - partial
+        pixels = 2 * cells - 1
+        frames, height, width = x.shape[2:]
+        if frames < 1 or min(height, width) < pixels:
+            raise ValueError(
+                f"a clip of {frames} frames of {height}x{width} px does not survive the strides; "
+                f"this network needs 1 frame of {pixels}x{pixels} px at least"
+            )
 
 
 def _conv(in_channels: int, out_channels: int, kernel: Size3, stride: int | Size3) -> nn.Conv3d:

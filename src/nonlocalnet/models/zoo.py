@@ -8,7 +8,7 @@ paper's text and the released code do differently; every number of it is one row
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -67,6 +67,7 @@ class Preset:
     inflate_res2_and_res5: tuple[tuple[int, ...], tuple[int, ...]] = ((0, 1, 2), (1,))  # blocks
     block: Mapping[str, Any]  # options of NonLocalBlock
     block_std: float | None = None  # Gaussian init of the block's convolutions; None keeps MSRA
+    group_frames: Mapping[str, int] = field(default_factory=dict)  # stage -> of its blocks
 
 
 PRESETS = {
@@ -81,6 +82,13 @@ PRESETS = {
         pool1=((2, 3, 3), (2, 2, 2), (0, 0, 0)),
         block={"scale": None, "subsample_input": True},
         block_std=0.01,
+    ),
+    # The released 128-frame networks: start from the 32-frame baseline, frozen by `freeze_bn`.
+    "official_128x1": Preset(
+        pool1=((2, 3, 3), (2, 2, 2), (0, 0, 0)),
+        block={"scale": None, "subsample_input": True, "norm": None},
+        block_std=0.01,
+        group_frames={"res3": 4},
     ),
     "official_8x8": Preset(
         stem_stride_t=1,
@@ -146,6 +154,7 @@ def build(
     head_window: int | None = None,
     dropout: float | None = None,
     stride_in_1x1: bool = False,
+    checkpointing: bool = False,
     pool1_ceil: bool = False,
     **block_options: Any,
 ) -> VideoResNet:
@@ -155,13 +164,15 @@ def build(
         name: One of `list_models()`.
         num_classes: Outputs of the classifier.
         preset: A key of `PRESETS`: "paper" is its text, the others the layout that the weights of
-            "official" (released 32x2 and 128x1), "official_8x8", "slowfast", "slowfast_nopool",
-            "mmaction2", "pytorchvideo" and "gluoncv" were trained in.
+            "official" (released, 32 frames), "official_128x1", "official_8x8", "slowfast",
+            "slowfast_nopool", "mmaction2", "pytorchvideo" and "gluoncv" were trained in.
         nonlocal_: Stage -> residual blocks followed by a non-local block, instead of the name's.
         width: Channels of conv1, instead of the backbone's; every stage scales with it.
         head_window: Cells of the last map under one training crop, in H and W.
         dropout: Rate before the classifier.
         stride_in_1x1: Put each stage's stride on its first 1x1.
+        checkpointing: Run each residual block again in the backward pass instead of keeping what
+            is inside it: less memory, more time, the same gradients. Not part of a saved model.
         pool1_ceil: Let pool1 keep a last, partial window, as ResNets from Caffe do.
         **block_options: Passed to every `NonLocalBlock`: kind, extent, scale, subsample, norm, ...
 
@@ -191,8 +202,11 @@ def build(
             "take an nl1_, nl5_ or nl10_ name, or say where with nonlocal_"
         )
 
-    def make_nonlocal(channels: int) -> NonLocalBlock:
-        block = NonLocalBlock(channels, **{**rules.block, **block_options})
+    def make_nonlocal(stage: str, channels: int) -> NonLocalBlock:
+        options = {**rules.block, **block_options}
+        if options.get("extent", "spacetime") == "spacetime":
+            options.setdefault("group_frames", rules.group_frames.get(stage))
+        block = NonLocalBlock(channels, **options)
         if rules.block_std is not None:
             for module in block.modules():
                 starts_at_zero = module is block.w_z and block.norm is None
@@ -215,6 +229,7 @@ def build(
         make_nonlocal=make_nonlocal,
         dropout=backbone.dropout if dropout is None else dropout,
         head_window=head_window or backbone.head_window,
+        checkpointing=checkpointing,
     )
     model.config = {
         "name": name,

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd
 
 from nonlocalnet.ops.operation import ENGINES, Engine, nonlocal_op
-from nonlocalnet.ops.pairwise import KINDS, Kind, nonlocal_weights
+from nonlocalnet.ops.pairwise import KINDS, Kind, accumulator, nonlocal_weights
 
 Extent = Literal["spacetime", "space", "time"]
 EXTENTS: tuple[str, ...] = get_args(Extent)
@@ -44,6 +44,9 @@ class NonLocalBlock(nn.Module):
             gaussian (released code) and 1 for the others; the paper's text is 1.0.
         extent: The keys of a query: "spacetime" all, "space" those of its own frame, "time" those
             at its own place (never pooled).
+        group_frames: With extent "spacetime" in 3-D, the keys of a query are those of its own
+            group of so many frames; the last group may be shorter. None is one group. (Released
+            128-frame networks: 4 in res3, for memory.)
         norm: "batch" as the paper, or None (the released 128-frame networks).
         engine: See `nonlocal_op`.
 
@@ -65,10 +68,12 @@ class NonLocalBlock(nn.Module):
         extent: Extent = "spacetime",
         norm: Literal["batch"] | None = "batch",
         engine: Engine = "auto",
+        group_frames: int | None = None,
     ) -> None:
         super().__init__()
         inner = max(channels // 2, 1) if inner_channels is None else inner_channels
         _check_options(channels, inner, ndim, kind, subsample, scale, extent, norm, engine)
+        _check_groups(group_frames, ndim, extent)
         self.channels = channels
         self.inner_channels = inner
         self.ndim = ndim
@@ -78,6 +83,7 @@ class NonLocalBlock(nn.Module):
         self.scale = _default_scale(kind, inner) if scale is None else scale
         self.extent: Extent = extent
         self.engine: Engine = engine
+        self.group_frames = group_frames
 
         conv = CONV[ndim]
         self.embeds = kind not in ("gaussian", "gaussian_distance")
@@ -109,15 +115,7 @@ class NonLocalBlock(nn.Module):
         """The block's output, of the shape, type and memory layout of x."""
         self._check_input(x)
         theta, phi, g, _ = self._embed(x)
-        batch, positions = theta.shape[0], theta.shape[1]
-        y = nonlocal_op(
-            *(self._fold(part, x.shape) for part in (theta, phi, g)),
-            kind=self.kind,
-            scale=self.scale,
-            w_f=self.w_f,
-            engine=self.engine,
-        )
-        y = self._unfold(y, batch, positions, x.shape)
+        y = self._operate(theta, phi, g, frames=x.shape[2])
         z = _project_back(y, self.w_z, x)
         return x + (z if self.norm is None else self.norm(z))
 
@@ -148,20 +146,16 @@ class NonLocalBlock(nn.Module):
         rows = torch.zeros_like(positions[:, 0])
         for axis, size in enumerate(shape):
             rows = rows * size + positions[:, axis]
-        if self.extent == "spacetime":
-            weights = self._rows(theta[:, rows], phi)
-        else:
-            keys = torch.arange(math.prod(grid), device=x.device).view(grid[0], -1)
-            own = (
-                keys[positions[:, 0]]
-                if self.extent == "space"
-                else keys.T[rows % math.prod(shape[1:])]
-            )  # (R, keys of that query)
-            inside = torch.stack(
-                [self._rows(theta[:, rows[r, None]], phi[:, own[r]])[:, 0] for r in range(len(own))]
-            )  # (R, B, keys of that query)
-            weights = inside.new_zeros(len(own), len(x), keys.numel())
-            weights = weights.scatter(2, own[:, None].expand_as(inside), inside).transpose(0, 1)
+        if self.extent == "spacetime" and self.group_frames is None:
+            return self._rows(theta[:, rows], phi).unflatten(2, grid)
+        keys = torch.arange(math.prod(grid), device=x.device).view(grid[0], -1)
+        weights = accumulator(phi).new_zeros(len(x), len(rows), keys.numel())
+        group = self._group(shape[0])
+        for r, row in enumerate(rows.tolist()):
+            frame, place = divmod(row, math.prod(shape[1:]))
+            first = frame - frame % group
+            own = keys[:, place] if self.extent == "time" else keys[first : first + group].flatten()
+            weights[:, r, own] = self._rows(theta[:, row, None], phi[:, own])[:, 0]
         return weights.unflatten(2, grid)
 
     def key_centres(self, shape: Sequence[int]) -> Tensor:  # (*key grid, ndim)
@@ -183,7 +177,7 @@ class NonLocalBlock(nn.Module):
             f"{self.channels}, ndim={self.ndim}, kind={self.kind!r}, "
             f"inner_channels={self.inner_channels}, subsample={self.subsample}, "
             f"subsample_input={self.subsample_input}, scale={self.scale:.4g}, "
-            f"extent={self.extent!r}, engine={self.engine!r}"
+            f"extent={self.extent!r}, engine={self.engine!r}, group_frames={self.group_frames}"
         )
 
     def _rows(self, theta: Tensor, phi: Tensor) -> Tensor:
@@ -218,20 +212,44 @@ class NonLocalBlock(nn.Module):
         phi, g = keys.chunk(2, dim=-1)
         return theta, phi, g, grid
 
-    def _fold(self, part: Tensor, shape: torch.Size) -> Tensor:
-        """Move what a query may not look across into the batch: frames, or places."""
-        if self.extent == "spacetime":
-            return part
-        part = part.unflatten(1, (shape[2], -1))  # (B, T, HW, D)
-        return (part if self.extent == "space" else part.transpose(1, 2)).flatten(0, 1)
+    def _operate(self, theta: Tensor, phi: Tensor, g: Tensor, frames: int) -> Tensor:  # (B, N, C)
+        """Equation 1 within the extent: what a query may not look across joins the batch."""
+        batch, group = len(theta), self._group(frames)
+        whole = frames - frames % group
+        if whole < frames:  # the last group is shorter
+            theta, theta_last = theta.tensor_split([theta.shape[1] // frames * whole], dim=1)
+            phi, phi_last = phi.tensor_split([phi.shape[1] // frames * whole], dim=1)
+            g, g_last = g.tensor_split([g.shape[1] // frames * whole], dim=1)
+            y = self._operate(theta, phi, g, whole)
+            y_last = self._operate(theta_last, phi_last, g_last, frames - whole)
+            return torch.cat([y, y_last], dim=1)
 
-    def _unfold(self, y: Tensor, batch: int, positions: int, shape: torch.Size) -> Tensor:
-        if self.extent == "spacetime":
+        def fold(part: Tensor) -> Tensor:
+            if self.extent == "time":
+                return part.unflatten(1, (frames, -1)).transpose(1, 2).flatten(0, 1)
+            if group == frames:
+                return part
+            return part.unflatten(1, (frames // group, -1)).flatten(0, 1)
+
+        y = nonlocal_op(
+            fold(theta),
+            fold(phi),
+            fold(g),
+            kind=self.kind,
+            scale=self.scale,
+            w_f=self.w_f,
+            engine=self.engine,
+        )
+        if len(y) == batch:
             return y
         y = y.unflatten(0, (batch, -1))
-        return (y if self.extent == "space" else y.transpose(1, 2)).reshape(
-            batch, positions, y.shape[-1]
-        )
+        return (y.transpose(1, 2) if self.extent == "time" else y).flatten(1, 2)
+
+    def _group(self, frames: int) -> int:
+        """How many frames a query may look across."""
+        if self.extent == "space":
+            return 1
+        return frames if self.group_frames is None else min(self.group_frames, frames)
 
     def _check_input(self, x: Tensor) -> None:
         if x.ndim != self.ndim + 2 or x.shape[1] != self.channels:
@@ -272,6 +290,18 @@ def _pool(tokens: Tensor, shape: list[int], windows: list[int]) -> Tensor:  # (B
     images = tokens.reshape(-1, height, width, tokens.shape[2]).permute(0, 3, 1, 2)
     pooled = F.max_pool2d(images, window)
     return pooled.permute(0, 2, 3, 1).reshape(tokens.shape[0], -1, tokens.shape[2])
+
+
+def _check_groups(group_frames: int | None, ndim: int, extent: str) -> None:
+    if group_frames is None:
+        return
+    if ndim < 3 or extent != "spacetime":
+        raise ValueError(
+            f"group_frames={group_frames} needs ndim=3 and extent='spacetime', got ndim={ndim} and "
+            f"extent={extent!r}; leave it out"
+        )
+    if group_frames < 1:
+        raise ValueError(f"group_frames must be 1 or more, got {group_frames}")
 
 
 def _default_scale(kind: Kind, inner: int) -> float:

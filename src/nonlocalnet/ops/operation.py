@@ -7,11 +7,16 @@ Floor    ops.
 
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor
 
 from nonlocalnet.ops.exact import exact
-from nonlocalnet.ops.pairwise import Kind, accumulator, check_arguments, nonlocal_weights
+from nonlocalnet.ops.pairwise import (
+    Kind,
+    accumulator,
+    check_arguments,
+    full_precision,
+    nonlocal_weights,
+)
 
 Engine = Literal["dense", "exact", "auto"]
 ENGINES: tuple[str, ...] = get_args(Engine)
@@ -60,7 +65,7 @@ def nonlocal_op(
         raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
     if engine == "auto":
         engine = "exact" if exact_is_faster(theta, phi, g, kind) else "dense"
-    with torch.autocast(theta.device.type, enabled=False):
+    with full_precision(theta):
         if engine == "exact":
             return exact(theta, phi, g, kind=kind, scale=scale, w_f=w_f)
         weights = nonlocal_weights(theta, phi, kind=kind, scale=scale, w_f=w_f)

@@ -6,6 +6,7 @@ Letters  B batch, N query positions (T*H*W), M key positions (after subsampling)
 Floor    ops: pure functions of tensors; no parameters, no state, no device moves.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 
 import torch
@@ -58,7 +59,7 @@ def nonlocal_weights(
     check_arguments(theta, phi, kind, scale, w_f)
     if rows is not None:
         theta = theta[:, rows]
-    with torch.autocast(theta.device.type, enabled=False):
+    with full_precision(theta):
         theta, phi = accumulator(theta), accumulator(phi)
         if kind == "dot_product":
             return scale * theta @ phi.mT / phi.shape[1]
@@ -74,6 +75,11 @@ def nonlocal_weights(
         else:
             logits = theta @ phi.mT
         return torch.softmax(scale * logits, dim=-1)
+
+
+def full_precision(x: Tensor) -> AbstractContextManager:
+    """Autocast off on the tensor's device; "meta", where there is no data, knows no autocast."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def accumulator(x: Tensor) -> Tensor:
