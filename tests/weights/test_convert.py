@@ -10,7 +10,9 @@ from videos import write_video
 import nonlocalnet as nln
 from nonlocalnet.nn.insert import nonlocal_blocks
 from nonlocalnet.weights.convert import convert, convert_back, kinetics_labels, verify
+from nonlocalnet.weights.describe import describe
 from nonlocalnet.weights.file import read
+from nonlocalnet.weights.fit import TABLES
 
 LABELS = ["a", "b", "c", "d", "e"]
 SOURCES = ["caffe2", "slowfast", "mmaction2", "pytorchvideo", "gluoncv"]
@@ -117,6 +119,39 @@ def test_gaussian_blocks_and_unpooled_ones_show_in_the_names(tmp_path):
     }
     model, _ = nln.from_checkpoint(foreign.write(unpooled, "mmaction2", tmp_path / "u.pth"))
     assert {block.subsample for block in nonlocal_blocks(model).values()} == {1}
+
+
+NAMES = [name for name in nln.list_models() if not name.endswith("tiny")]
+
+
+def described(source, name, **options):
+    """What `describe` makes of a source's names and shapes of one of our networks."""
+    with torch.device("meta"):
+        state = nln.build(name, 7, foreign.SOURCES[source][1], **options).state_dict()
+    theirs = {names[0]: v for k, v in state.items() if (names := TABLES[source].theirs(k))}
+    return describe(theirs, TABLES[source], "")[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network_is_known_by_its_names_and_shapes(name):
+    """Depth, inflation, places of blocks, classes: R101 and 10 blocks as well."""
+    arguments = described("caffe2", name)
+    assert (arguments["name"], arguments["num_classes"]) == (name, 7)
+
+
+def test_other_places_of_blocks_are_known_too():
+    places = {"res3": (1, 3), "res4": (1, 3, 5)}  # PySlowFast's R101
+    arguments = described("slowfast", "i3d_r101", nonlocal_=places)
+    assert (arguments["name"], arguments["nonlocal_"]) == ("i3d_r101", places)
+
+
+def test_another_depth_is_refused(tmp_path):
+    weights = foreign.small("slowfast", name="i3d_r50")
+    for key in [key for key in weights if key.startswith("s3.pathway0_res3.")]:
+        weights[key.replace("res3", "res4")] = weights[key]
+    file = foreign.write(weights, "slowfast", tmp_path / "m.pyth")
+    with pytest.raises(ValueError, match=r"per stage are \(3, 5, 6, 3\), but ours"):
+        nln.from_checkpoint(file)
 
 
 def test_2d_kernels_of_mmaction2_are_its_c2d(tmp_path):

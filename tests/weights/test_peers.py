@@ -1,5 +1,7 @@
 """Side by side: the same weights give the same logits in installed networks and in ours."""
 
+import itertools
+import pickle
 import warnings
 
 import pytest
@@ -40,14 +42,9 @@ def assert_close(got, want):
     torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4 * float(want.abs().max()))
 
 
-def renamed(state, source):
-    """A state dict of pytorchvideo under the names of another source."""
-    ours = {TABLES["pytorchvideo"].ours(name): tensor for name, tensor in state.items()}
-    return {TABLES[source].theirs(name)[0]: tensor for name, tensor in ours.items()}
-
-
-# Its builder can also be asked for the strides of others; that is an oracle for their layouts.
-HUB = {
+# pytorchvideo's builder can be asked for the strides of others, and its pool be replaced: that is
+# an oracle for the layouts of those that cannot be installed.
+FAMILY = {
     "c2d": {"stem_conv_kernel_size": (1, 7, 7), "stage_conv_a_kernel_size": ((1, 1, 1),) * 4},
     "i3d": {
         "stem_conv_kernel_size": (5, 7, 7),
@@ -59,34 +56,141 @@ HUB = {
         ),
     },
 }
-HALVED = {"stem_conv_stride": (2, 2, 2), "stem_pool_stride": (2, 2, 2)}
-STRIDES = {"pytorchvideo": {}, "slowfast": {}, "mmaction2": HALVED, "gluoncv": HALVED}
+POOL1 = {  # stride of conv1 in time, and the pool after it
+    "pytorchvideo": (1, ((1, 3, 3), (1, 2, 2), (0, 1, 1))),
+    "slowfast": (1, ((1, 3, 3), (1, 2, 2), (0, 1, 1))),
+    "mmaction2": (2, ((1, 3, 3), (2, 2, 2), (0, 1, 1))),
+    "gluoncv": (2, ((1, 3, 3), (2, 2, 2), (0, 1, 1))),
+    "official": (2, ((2, 3, 3), (2, 2, 2), (0, 0, 0))),
+    "official_8x8": (1, ((1, 3, 3), (1, 2, 2), (0, 0, 0))),
+}
+BLOCKS = {"res3": (1, 3), "res4": (1, 3, 5)}
 
 
-@pytest.mark.parametrize("source", STRIDES)
-@pytest.mark.parametrize("family", HUB)
-def test_networks_of_four_layouts_against_pytorchvideo(tmp_path, source, family):
-    frames, last = (16, 2) if STRIDES[source] else (4, 2)
+def peer_network(family, layout, make_block=None, loudness=0.25):
+    """A ResNet-50 of another project for 64 px, and its state dict under our names."""
+    stride, pool = POOL1[layout]
     peer = hub.create_resnet(
         model_num_class=7,
+        stem_conv_stride=(stride, 2, 2),
         stage1_pool=torch.nn.MaxPool3d,
-        head_pool_kernel_size=(last, 2, 2),
-        **HUB[family],
-        **STRIDES[source],
+        head_pool_kernel_size=(2, 2, 2),
+        **FAMILY[family],
     )
+    peer.blocks[0].pool = torch.nn.MaxPool3d(*pool)
     state = randomise(peer).state_dict()
-    state = state if source == "pytorchvideo" else renamed(state, source)
-    torch.save({"model_state": state}, tmp_path / "m.pyth")
-    ours, report = nln.from_checkpoint(tmp_path / "m.pyth")
-    assert (ours.config["name"], ours.config["preset"]) == (f"{family}_r50", source)
-    assert report.source == source
+    state = {TABLES["pytorchvideo"].ours(name): tensor for name, tensor in state.items()}
+    if make_block is None:
+        return peer, state, {}
+    blocks = {}
+    for stage, places in BLOCKS.items():
+        for index in places:
+            block = make_block(256 * 2 ** (int(stage[3]) - 2))
+            randomise(block)
+            for name, tensor in block.named_parameters():
+                if "theta" in name or "phi" in name:
+                    tensor.data *= loudness  # or rows look at one place, or dots overflow
+            host = peer.blocks[int(stage[3])].res_blocks[index]
+            host.register_forward_hook(lambda _, __, y, block=block: block(y))
+            blocks[f"{stage}.{index}.nonlocal_block."] = block
+    return peer, state, blocks
+
+
+def same_logits(tmp_path, peer, state, source, layout, frames, **options):
+    file = tmp_path / "m"
+    if source == "caffe2":
+        arrays = {key: value.numpy() for key, value in state.items() if "num_batches" not in key}
+        file.write_bytes(pickle.dumps({"blobs": arrays}, protocol=2))
+    else:
+        torch.save(state, file)
+    ours, report = nln.from_checkpoint(file, **options)
+    assert (ours.config["preset"], report.source) == (layout, source)
     x = torch.randn(1, 3, frames, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         assert_close(ours(x), peer(x))
+    return ours
+
+
+QUICK = {("c2d", "pytorchvideo"), ("i3d", "official_8x8")}  # the others have a trunk with blocks
+NETWORKS = [
+    pytest.param(*pair, marks=[] if pair in QUICK else pytest.mark.long)
+    for pair in itertools.product(FAMILY, POOL1)
+]
+
+
+@pytest.mark.parametrize(("family", "layout"), NETWORKS)
+def test_networks_of_every_layout(tmp_path, family, layout):
+    source = layout if layout in TABLES else "caffe2"
+    peer, ours, _ = peer_network(family, layout)
+    state = {
+        names[0]: value for name, value in ours.items() if (names := TABLES[source].theirs(name))
+    }
+    frames = 16 if POOL1[layout][0] == 2 else 4
+    options = {"preset": layout} if layout == "official_8x8" else {}
+    network = same_logits(tmp_path, peer, state, source, layout, frames, **options)
+    assert network.config["name"] == f"{family}_r50"
+
+
+@pytest.mark.parametrize(
+    ("layout", "kind"),
+    [
+        ("official", "embedded_gaussian"),
+        pytest.param("official", "dot_product", marks=pytest.mark.long),
+        pytest.param("official_8x8", "embedded_gaussian", marks=pytest.mark.long),
+        pytest.param("slowfast", "embedded_gaussian", marks=pytest.mark.long),
+        ("slowfast", "dot_product"),
+        ("gluoncv", "embedded_gaussian"),
+        pytest.param("mmaction2", "embedded_gaussian", marks=pytest.mark.long),
+        ("mmaction2", "gaussian"),
+        pytest.param("mmaction2", "dot_product", marks=pytest.mark.long),
+        pytest.param("mmaction2", "concatenation", marks=pytest.mark.long),
+    ],
+)
+def test_five_blocks_in_every_layout(tmp_path, layout, kind):
+    """mmcv's blocks in mmaction2's layout, pytorchvideo's, which PySlowFast shares, elsewhere."""
+    source = layout if layout in TABLES else "caffe2"
+    table = TABLES[source]
+
+    def make_block(channels):
+        if source == "mmaction2":
+            norm = {"type": "BN3d"}
+            return mmcv.NonLocal3d(
+                channels, mode=kind, sub_sample=True, use_scale=False, norm_cfg=norm
+            )
+        return nonlocal_net.create_nonlocal(
+            dim_in=channels,
+            dim_inner=channels // 2,
+            pool_size=None if source == "gluoncv" else (1, 2, 2),
+            instantiation="dot_product" if kind == "dot_product" else "softmax",
+        )
+
+    loudness = 0.003 if kind == "dot_product" else 0.25
+    peer, ours, blocks = peer_network("i3d", layout, make_block, loudness)
+    inside = TABLES["mmaction2" if source == "mmaction2" else "pytorchvideo"]
+    for place, block in blocks.items():
+        for name, tensor in block.state_dict().items():
+            ours[place + str(inside.ours(name, bare=True))] = tensor
+    state = {names[0]: value for name, value in ours.items() if (names := table.theirs(name))}
+    options = {"preset": layout} if layout == "official_8x8" else {}
+    options |= {"kind": kind} if kind == "dot_product" else {}
+    frames = 16 if POOL1[layout][0] == 2 else 4
+    network = same_logits(tmp_path, peer, state, source, layout, frames, **options)
+    assert network.config["name"] == "nl5_i3d_r50"
+    inserted = nln.nonlocal_blocks(network)
+    assert {block.kind for block in inserted.values()} == {kind}
+    x = torch.randn(1, 3, frames, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        before = network(x)
+        for block in inserted.values():  # so that an affinity of another kind would have shown
+            if block.embeds:
+                block.theta.weight.neg_()
+            else:
+                block.scale = -1.0
+        assert (network(x) - before).abs().max() > 0.02 * before.abs().max()
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("family", HUB)
+@pytest.mark.parametrize("family", FAMILY)
 def test_the_whole_networks_of_pytorchvideo(tmp_path, family):
     peer = randomise(getattr(hub, f"{family}_r50")())
     torch.save({"model_state": peer.state_dict()}, tmp_path / "m.pyth")

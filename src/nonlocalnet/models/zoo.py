@@ -151,6 +151,7 @@ def build(
     *,
     nonlocal_: Mapping[str, Sequence[int]] | None = None,
     width: int | None = None,
+    stem_width: int | None = None,
     head_window: int | None = None,
     dropout: float | None = None,
     stride_in_1x1: bool = False,
@@ -168,6 +169,7 @@ def build(
             "slowfast_nopool", "mmaction2", "pytorchvideo" and "gluoncv" were trained in.
         nonlocal_: Stage -> residual blocks followed by a non-local block, instead of the name's.
         width: Channels of conv1, instead of the backbone's; every stage scales with it.
+        stem_width: Channels of conv1, where it does not scale with the stages.
         head_window: Cells of the last map under one training crop, in H and W.
         dropout: Rate before the classifier.
         stride_in_1x1: Put each stage's stride on its first 1x1.
@@ -218,6 +220,7 @@ def build(
         num_classes=num_classes,
         depths=backbone.depths,
         width=width or backbone.width,
+        stem_width=stem_width,
         stem_kernel_t=1 if parsed["family"] == "c2d" else 5,
         stem_stride_t=rules.stem_stride_t if backbone.temporal_strides else 1,
         pool1=rules.pool1 if backbone.temporal_strides else ((1, 3, 3), (1, 2, 2), (0, 1, 1)),
@@ -237,6 +240,7 @@ def build(
         "preset": preset,
         "nonlocal_": {stage: list(blocks) for stage, blocks in nonlocal_.items()},
         "width": width or backbone.width,
+        "stem_width": stem_width,
         "head_window": model.head_window,
         "dropout": model.dropout.p,
         "stride_in_1x1": stride_in_1x1,

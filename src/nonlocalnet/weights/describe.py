@@ -67,8 +67,7 @@ def _backbone(shapes: Iterable[str]) -> str:
             return name
     known = ", ".join(f"{name} {backbone.depths}" for name, backbone in BACKBONES.items())
     raise ValueError(
-        f"residual blocks per stage are {depths}, but our networks have {known}; this is another "
-        "network"
+        f"residual blocks per stage are {depths}, but ours have {known}; this is another network"
     )
 
 
