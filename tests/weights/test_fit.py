@@ -164,6 +164,8 @@ def test_affine_layers_are_batch_norms_with_fixed_statistics():
         torch.from_numpy(affine[f"res_conv1_bn_{p}"])[:, None, None, None] for p in "sb"
     )
     torch.testing.assert_close(model.bn1(x), x * scale + shift, rtol=1e-6, atol=1e-6)
+    groups = [block.group_frames for block in nln.nonlocal_blocks(model).values()]
+    assert groups == [4, 4, None, None, None]  # res3 within 4 frames, as released
     del affine["res2_0_branch2a_bn_b"]
     with pytest.raises(ValueError, match="res2_0_branch2a_bn_b"):
         attempt(affine, "caffe2")
