@@ -55,10 +55,10 @@ def small(source: str, name: str | None = None, num_classes: int = 5, **options)
     with torch.device("meta"):
         model = nln.build(name or usual, num_classes, preset, width=WIDTH, **options)
     keys = {
-        theirs: list(tensor.shape)
+        theirs[0]: list(tensor.shape)
         for ours, tensor in model.state_dict().items()
         if not ours.endswith("num_batches_tracked")
-        if (theirs := TABLES[source].theirs(ours)) is not None
+        if (theirs := TABLES[source].theirs(ours))
         if not (source == "mmaction2" and ours.endswith("w_z.bias"))
     }
     weights = regenerate(keys)

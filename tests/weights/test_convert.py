@@ -3,6 +3,8 @@
 import foreign
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from videos import write_video
 
 import nonlocalnet as nln
@@ -46,7 +48,7 @@ def test_a_converted_file_predicts_with_its_own_preprocessing(tmp_path):
         foreign.write(weights, "mmaction2", tmp_path / "m.pth"),
         tmp_path / "m.safetensors",
         labels=LABELS,
-        clip=(4, 1),
+        clip=(8, 1),
     )
     classifier = nln.load(tmp_path / "m.safetensors")
     assert classifier.clip.mean == (0.485, 0.456, 0.406)
@@ -178,10 +180,9 @@ def test_one_changed_weight_shows_in_the_probe(tmp_path):
     model = nln.build("nl1_c2d_tiny", 5)
     nln.save(model, tmp_path / "m.safetensors", labels=LABELS, clip={"frames": 8})
     assert verify(tmp_path / "m.safetensors") == 0
-    content = bytearray((tmp_path / "m.safetensors").read_bytes())
-    content[-2] ^= 0x40  # the exponent of a weight, or of a statistic
-    (tmp_path / "m.safetensors").write_bytes(content)
-    try:
-        assert verify(tmp_path / "m.safetensors") > 1e-4
-    except ValueError as error:
-        assert "not finite" in str(error)
+    with safe_open(tmp_path / "m.safetensors", "pt") as good:
+        tensors = {key: good.get_tensor(key) for key in good.keys()}  # noqa: SIM118
+        meta = good.metadata()
+    tensors["fc.bias"][1] += 0.01
+    save_file(tensors, tmp_path / "n.safetensors", meta)
+    assert verify(tmp_path / "n.safetensors") == pytest.approx(0.01, rel=1e-3)

@@ -118,10 +118,10 @@ def state_dict_for(model: VideoResNet, target: str) -> tuple[dict[str, Tensor], 
     renamed = {}
     for ours, tensor in state.items():
         theirs = table.theirs(ours)
-        if theirs is None:
+        if not theirs:
             raise ValueError(f"{target} has no name for {ours}; it cannot hold this network")
         is_w_f = ours.endswith(".w_f")
-        renamed[theirs] = tensor.reshape(1, -1, 1, 1) if is_w_f else tensor.clone()
+        renamed[theirs[0]] = tensor.reshape(1, -1, 1, 1) if is_w_f else tensor.clone()
     return renamed, _differences(model, target)
 
 

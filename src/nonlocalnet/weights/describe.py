@@ -51,7 +51,7 @@ def describe(
 def _classes(shapes: Mapping[str, tuple[int, ...]], table: Table) -> int:
     counts = {name: shapes[name][0] for name in ("fc.weight", "fc.bias") if shapes.get(name)}
     if len(set(counts.values())) > 1:
-        said = " and ".join(f"{table.theirs(name)} {shapes[name]}" for name in counts)
+        said = " and ".join(f"{table.theirs(name)[0]} {shapes[name]}" for name in counts)
         raise ValueError(f"{said} disagree on the number of classes; the file is damaged")
     return next(iter(counts.values()), 400)
 

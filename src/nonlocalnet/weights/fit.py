@@ -104,9 +104,9 @@ def fit(
     report = Coverage(source=table.name)
     faults: dict[str, list[str]] = {}
 
-    def allowed(kind: str, said: str, *names: str | None) -> bool:
+    def allowed(kind: str, said: str, *names: str) -> bool:
         """Whether a name may have this fault; if not, the fault is noted."""
-        if any(fnmatchcase(name, pattern) for name in names if name for pattern in allow):
+        if any(fnmatchcase(name, pattern) for name in names for pattern in allow):
             return True
         faults.setdefault(kind, []).append(said)
         return False
@@ -138,7 +138,7 @@ def fit(
             elif fill := next((f for f in table.fills if f.fits(ours, found)), None):
                 state[ours] = torch.full(like.shape, fill.value, dtype=like.dtype)
                 report.filled[ours] = fill.why
-            elif allowed("missing", f"{ours} ({theirs} there)", ours, theirs):
+            elif allowed("missing", _both(ours, theirs), ours, *theirs):
                 report.kept[ours] = "allowed to be missing"
             continue
         theirs, tensor = found[ours]
@@ -188,6 +188,11 @@ def _other_head(wanted: Mapping[str, Any], found: Mapping[str, tuple[str, Tensor
     weight, bias = (tuple(found[name][1].shape) for name in names)
     classes, channels = wanted["fc.weight"].shape
     return names if weight == (*bias, channels) != (classes, channels) else []
+
+
+def _both(ours: str, theirs: Sequence[str]) -> str:
+    other = [name for name in theirs if name != ours]
+    return f"{ours} ({' or '.join(other)})" if other else ours
 
 
 def _some(names: Sequence[str], most: int) -> str:

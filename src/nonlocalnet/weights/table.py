@@ -6,7 +6,7 @@ a table says in `words` where a project spells one of them in its own way.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -62,11 +62,11 @@ class Table:
 
     def ours(self, key: str, bare: bool = False) -> str | None:
         """Our name of their tensor, or None; `bare` is a block outside any network."""
-        return _translate(key, self._theirs_to_ours[bare])
+        return next(_translations(key, self._theirs_to_ours[bare]), None)
 
-    def theirs(self, key: str, bare: bool = False) -> str | None:
-        """Their name of our tensor, or None where they have no such tensor."""
-        return _translate(key, self._ours_to_theirs[bare])
+    def theirs(self, key: str, bare: bool = False) -> list[str]:
+        """Their names of our tensor, the usual one first; none where they have no such tensor."""
+        return list(_translations(key, self._ours_to_theirs[bare]))
 
     def skips(self, key: str) -> bool:
         """Whether an entry of their files is no weight."""
@@ -107,9 +107,8 @@ def _rule(
     return re.compile(pattern), target, words
 
 
-def _translate(key: str, rules) -> str | None:
+def _translations(key: str, rules) -> Iterator[str]:
     for pattern, target, words in rules:
         if match := pattern.fullmatch(key):
             found = match.groupdict()
-            return target.format(**{k: words[k][v] if k in words else v for k, v in found.items()})
-    return None
+            yield target.format(**{k: words[k][v] if k in words else v for k, v in found.items()})
