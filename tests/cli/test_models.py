@@ -1,12 +1,15 @@
 """`nonlocalnet models` prints what it counted, and fits 80 columns."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from nonlocalnet.cli.main import main
 from nonlocalnet.models.paper import check
 from nonlocalnet.models.zoo import list_models
+
+DOCS = Path(__file__).parents[2] / "docs" / "models.md"
 
 
 def test_the_table_names_every_network_in_80_columns(capsys, monkeypatch):
@@ -42,7 +45,9 @@ def counted_once():
 
 def test_the_check_stands_beside_the_paper(capsys, counted_once):
     assert main(["models", "--check"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr().out
+    assert said in DOCS.read_text(encoding="utf-8"), "renew docs/models.md"
+    lines = said.splitlines()
     assert max(map(len, lines)) <= 80
     (params,) = [line for line in lines if line.startswith("C2D-R101 parameters")]
     assert params.split()[3:] == ["43.2", "43.214", "43.214", "43.214", "43.214"]

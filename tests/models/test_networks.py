@@ -152,7 +152,7 @@ def test_a_c2d_of_one_frame_is_that_of_the_frame_repeated(preset):
 SIZES = [(32, 224, 224), (128, 224, 224), (32, 256, 340), (32, 454, 256), (128, 288, 288)]
 
 
-@pytest.mark.parametrize("preset", ["paper", "official", "official_128x1"])
+@pytest.mark.parametrize("preset", ["paper", "official"])
 @pytest.mark.parametrize("size", [*SIZES, (128, 320, 426)])
 def test_places_of_the_dense_test(preset, size):
     """One per 32 px in H and W where a 224 px crop (7 cells) fits: Sec. 4.1's full frames."""
@@ -163,13 +163,17 @@ def test_places_of_the_dense_test(preset, size):
 
 
 def test_released_128_frame_blocks_of_res3_see_four_frames():
-    long = awake("nl5_i3d_r50", "official_128x1").double().eval()
+    """Of the released networks only those for long clips have blocks without batch norm."""
+    long = awake("nl5_i3d_r50", "official", norm=None).double().eval()
     blocks = nln.nonlocal_blocks(long)
     assert {name: block.group_frames for name, block in blocks.items()} == {
         f"{host}.nonlocal_block": 4 if host.startswith("res3") else None
         for host in ("res3.1", "res3.3", "res4.1", "res4.3", "res4.5")
     }
-    whole = awake("nl5_i3d_r50", "official", norm=None).double().eval()
+    whole = awake("nl5_i3d_r50", "official", norm=None, group_frames=None).double().eval()
+    assert not any(b.group_frames for b in nln.nonlocal_blocks(whole).values())
+    again = nln.nonlocal_blocks(nln.build(**long.config))
+    assert [b.group_frames for b in again.values()] == [b.group_frames for b in blocks.values()]
     whole.load_state_dict(long.state_dict())
     short, x = (clip(frames, 64, 64, dtype=torch.float64) for frames in (32, 128))
     with torch.no_grad():

@@ -67,7 +67,7 @@ class Preset:
     inflate_res2_and_res5: tuple[tuple[int, ...], tuple[int, ...]] = ((0, 1, 2), (1,))  # blocks
     block: Mapping[str, Any]  # options of NonLocalBlock
     block_std: float | None = None  # Gaussian init of the block's convolutions; None keeps MSRA
-    group_frames: Mapping[str, int] = field(default_factory=dict)  # stage -> of its blocks
+    groups_without_norm: Mapping[str, int] = field(default_factory=dict)  # stage -> group_frames
 
 
 PRESETS = {
@@ -77,24 +77,20 @@ PRESETS = {
         inflate_res2_and_res5=((0, 2), (0, 2)),
         block={"scale": 1.0, "subsample_input": False},
     ),
-    # The released code: its 32x2 and 128x1 networks, and the faster 8x8 and 32x4 ones.
+    # The released code: its 32x2 and 128x1 networks, and the faster 8x8 and 32x4 ones. Those for
+    # long clips (128x1, 32x4) have blocks without batch norm, in res3 within groups of 4 frames.
     "official": Preset(
         pool1=((2, 3, 3), (2, 2, 2), (0, 0, 0)),
         block={"scale": None, "subsample_input": True},
         block_std=0.01,
-    ),
-    # The released 128-frame networks: start from the 32-frame baseline, frozen by `freeze_bn`.
-    "official_128x1": Preset(
-        pool1=((2, 3, 3), (2, 2, 2), (0, 0, 0)),
-        block={"scale": None, "subsample_input": True, "norm": None},
-        block_std=0.01,
-        group_frames={"res3": 4},
+        groups_without_norm={"res3": 4},
     ),
     "official_8x8": Preset(
         stem_stride_t=1,
         pool1=((1, 3, 3), (1, 2, 2), (0, 0, 0)),
         block={"scale": None, "subsample_input": True},
         block_std=0.01,
+        groups_without_norm={"res3": 4},
     ),
     "slowfast": Preset(
         stem_stride_t=1,
@@ -165,8 +161,9 @@ def build(
         name: One of `list_models()`.
         num_classes: Outputs of the classifier.
         preset: A key of `PRESETS`: "paper" is its text, the others the layout that the weights of
-            "official" (released, 32 frames), "official_128x1", "official_8x8", "slowfast",
-            "slowfast_nopool", "mmaction2", "pytorchvideo" and "gluoncv" were trained in.
+            "official" (released 32x2 and, with norm=None, 128x1), "official_8x8" (and 32x4),
+            "slowfast", "slowfast_nopool", "mmaction2", "pytorchvideo" and "gluoncv" were trained
+            in.
         nonlocal_: Stage -> residual blocks followed by a non-local block, instead of the name's.
         width: Channels of conv1, instead of the backbone's; every stage scales with it.
         stem_width: Channels of conv1, where it does not scale with the stages.
@@ -206,8 +203,8 @@ def build(
 
     def make_nonlocal(stage: str, channels: int) -> NonLocalBlock:
         options = {**rules.block, **block_options}
-        if options.get("extent", "spacetime") == "spacetime":
-            options.setdefault("group_frames", rules.group_frames.get(stage))
+        if options.get("norm", "batch") is None and options.get("extent") in (None, "spacetime"):
+            options.setdefault("group_frames", rules.groups_without_norm.get(stage))
         block = NonLocalBlock(channels, **options)
         if rules.block_std is not None:
             for module in block.modules():
