@@ -198,6 +198,10 @@ def safetensors(good: bytes) -> dict[str, bytes]:
         "giant_network": with_meta(model={**meta["model"], "width": 10**6}),
         "other_network": with_meta(model={**meta["model"], "num_classes": 7}),
         "no_probe": with_meta(probe=None),
+        "labels_missing": with_meta(labels=meta["labels"][1:]),
+        "metadata_too_deep": _safetensors(
+            {**header, "__metadata__": {"nonlocalnet": "[" * 10**5}}, data
+        ),
         "tensor_missing": _safetensors(
             {"__metadata__": header["__metadata__"], **moved}, data[:start] + data[stop:]
         ),

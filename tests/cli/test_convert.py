@@ -115,6 +115,8 @@ SAFETENSORS = [
     "giant_network",
     "other_network",
     "no_probe",
+    "labels_missing",
+    "metadata_too_deep",
     "tensor_missing",
 ]
 

@@ -89,12 +89,18 @@ def read(path: str | Path) -> tuple[VideoResNet, dict[str, Any]]:
     try:
         with torch.device("meta"):  # so that a damaged file cannot ask for a giant
             model = build(**meta["model"])
-    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"{path}: its description of the network is damaged ({error})") from None
+    except Exception as error:  # whatever a damaged description leads to
+        said = " ".join(str(error).split())[:120]
+        raise ValueError(f"{path}: its description of the network is damaged ({said})") from None
     try:
         state, _ = fit(model.state_dict(), tensors, OWN)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    if len(meta["labels"]) != model.fc.out_features:
+        raise ValueError(
+            f"{path}: has {len(meta['labels'])} labels for {model.fc.out_features} logits; write "
+            "the file again"
+        )
     model.load_state_dict(state, assign=True)
     return model.eval(), meta
 
@@ -113,7 +119,7 @@ def _metadata(path: Path, text: str) -> dict[str, Any]:
     try:
         meta = json.loads(text)
         version = meta["format"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise ValueError(f"{path}: its metadata is damaged; write the file again") from None
     if version != FORMAT:
         raise ValueError(f"{path}: format {version}, this version reads {FORMAT}; update")

@@ -157,8 +157,8 @@ def fit(
     if faults:
         said = "; ".join(f"{kind}: {_some(names, 8)}" for kind, names in faults.items())
         raise ValueError(
-            f"the tensors do not fit as {table.name}: {said}; nothing was loaded (allow=... lets "
-            "named ones pass)"
+            f"the tensors do not fit as {table.name}: {said}; nothing was loaded, so check that "
+            "file, source and network belong together"
         )
     return state, report
 
