@@ -44,11 +44,9 @@ def load_pretrained(
             as it was then.
 
     Example:
-        >>> image_net = {"weight": torch.zeros(4)}
-        >>> load_pretrained(build("c2d_tiny", 3), image_net, source="torchvision")
-        Traceback (most recent call last):
-        ...
-        ValueError: the tensors do not fit as torchvision: unknown: weight; missing: ...
+        >>> theirs = NonLocalBlock(4)
+        >>> print(load_pretrained(NonLocalBlock(4), theirs.state_dict()))
+        13 tensors from nonlocalnet
     """
     bare = isinstance(model, NonLocalBlock)
     named = "" if isinstance(path, Mapping) else f"{path}: "
@@ -90,6 +88,14 @@ def from_checkpoint(
 
     Raises:
         ValueError: The file cannot be read, holds no network of ours, or a tensor has no match.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save(build("nl1_i3d_tiny", 3).state_dict(), f"{folder}/mine.pth")
+        ...     model, report = from_checkpoint(f"{folder}/mine.pth")
+        >>> model.config["name"], model.fc.out_features
+        ('nl1_i3d_tiny', 3)
     """
     if source in ("auto", "nonlocalnet") and own_file.is_ours(path):
         if options:
