@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from nonlocalnet.ops.operation import nonlocal_op as nonlocal_op
     from nonlocalnet.ops.pairwise import nonlocal_weights as nonlocal_weights
     from nonlocalnet.weights.file import save as save
+    from nonlocalnet.weights.load import from_checkpoint as from_checkpoint
+    from nonlocalnet.weights.load import load_pretrained as load_pretrained
 
 __version__ = "0.1.0"
 
@@ -29,9 +31,11 @@ _HOME = {
     "block_stats": "nn.stats",
     "build": "models.zoo",
     "freeze_bn": "nn.batchnorm",
+    "from_checkpoint": "weights.load",
     "insert_nonlocal": "nn.insert",
     "list_models": "models.zoo",
     "load": "engine.classifier",
+    "load_pretrained": "weights.load",
     "nonlocal_blocks": "nn.insert",
     "nonlocal_op": "ops.operation",
     "nonlocal_weights": "ops.pairwise",
@@ -44,9 +48,11 @@ __all__ = [
     "block_stats",
     "build",
     "freeze_bn",
+    "from_checkpoint",
     "insert_nonlocal",
     "list_models",
     "load",
+    "load_pretrained",
     "nonlocal_blocks",
     "nonlocal_op",
     "nonlocal_weights",

@@ -1,11 +1,15 @@
 """`nonlocalnet models` prints what it counted, and fits 80 columns."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from nonlocalnet.cli.main import main
+from nonlocalnet.models.paper import check
 from nonlocalnet.models.zoo import list_models
+
+DOCS = Path(__file__).parents[2] / "docs" / "models.md"
 
 
 def test_the_table_names_every_network_in_80_columns(capsys, monkeypatch):
@@ -30,9 +34,20 @@ def test_json_is_the_count(capsys):
     assert network["blocks"] == {"res3.0.nonlocal_block": [256, 64]}
 
 
-def test_the_check_stands_beside_the_paper(capsys):
+@pytest.fixture(scope="module")
+def counted_once():
+    """The real check, for all tests here: it takes seconds."""
+    checked = check()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nonlocalnet.models.paper.check", lambda progress: checked)
+        yield
+
+
+def test_the_check_stands_beside_the_paper(capsys, counted_once):
     assert main(["models", "--check"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr().out
+    assert said in DOCS.read_text(encoding="utf-8"), "renew docs/models.md"
+    lines = said.splitlines()
     assert max(map(len, lines)) <= 80
     (params,) = [line for line in lines if line.startswith("C2D-R101 parameters")]
     assert params.split()[3:] == ["43.2", "43.214", "43.214", "43.214", "43.214"]
@@ -41,7 +56,7 @@ def test_the_check_stands_beside_the_paper(capsys):
     assert any(line.startswith("[2] 34.2 G takes two things") for line in lines)
 
 
-def test_the_check_as_json(capsys):
+def test_the_check_as_json(capsys, counted_once):
     assert main(["models", "--check", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert [s["preset"] for s in answer["settings"]] == ["paper", "paper", "official", "official"]

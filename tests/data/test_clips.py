@@ -79,6 +79,12 @@ def test_an_item_depends_on_seed_epoch_and_index_only(tmp_path):
     assert not torch.equal(want[0], TrainClips(samples, SMALL, 8)[(0, 1)].clip)
 
 
+def test_input_of_weights_that_know_channels_apart():
+    config = ClipConfig(mean=(0.5, 0.0, 1.0), std=(0.5, 1.0, 2.0))
+    white = to_input(torch.full((1, 2, 4, 4, 3), 255, dtype=torch.uint8), config)
+    assert white.amin((0, 2, 3, 4)).tolist() == white.amax((0, 2, 3, 4)).tolist() == [1, 1, 0]
+
+
 def test_input_is_normalised_and_already_channels_last():
     clips = torch.randint(0, 256, (2, 4, 5, 6, 3), dtype=torch.uint8)
     x = to_input(clips, SMALL)

@@ -219,7 +219,7 @@ def test_removal_leaves_blocks_that_a_network_calls_itself():
     assert list(nonlocal_blocks(model)) == ["conv.nonlocal_block", "nonlocal_block"]
     assert remove_nonlocal(model) == ["conv.nonlocal_block"]
     assert list(nonlocal_blocks(model)) == ["nonlocal_block"]
-    with pytest.raises(ValueError, match="has a child 'nonlocal_block' already"):
+    with pytest.raises(ValueError, match="has a 'nonlocal_block' of its own"):
         insert_nonlocal(model, [""], image(1, 2, 6))
 
 

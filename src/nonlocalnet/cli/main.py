@@ -26,6 +26,8 @@ COMMANDS = {
     "explain": "draw where the network looked (Figure 3)",
     "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",
     "show-sampling": "which frames and seconds of a video each view takes",
+    "convert": "weights of other projects into a model file, and back",
+    "verify": "run a model file's probe again: does it answer as when it was written?",
     "doctor": "versions, decoders, and a short decode and forward check",
 }
 

@@ -50,9 +50,8 @@ def run(options) -> int:
         print(json.dumps({"preset": options.preset, "clip": clip, "networks": rows}, indent=1))
         return 0
     print(f"Preset {options.preset}, one clip of {options.clip}.\n")
-    print(
-        "\n".join(line.rstrip() for line in [*_table(costs), "", *_places(costs), *_sizes(costs)])
-    )
+    for line in [*_table(costs), "", *_places(costs), *_sizes(costs)]:
+        print(line.rstrip())
     return 0
 
 
@@ -106,9 +105,9 @@ def _sizes(costs) -> list[str]:
     layers = next(iter(costs.values())).sizes
     return [
         "Outputs, T x H x W x channels:",
-        " " * 12 + "".join(f"{head:20}" for head in heads).rstrip(),
+        " " * 12 + "".join(f"{head:20}" for head in heads),
         *(
-            f"{layer:12}" + "".join(f"{size:20}" for size in row).rstrip()
+            f"{layer:12}" + "".join(f"{size:20}" for size in row)
             for layer, row in zip(layers, rows, strict=True)
         ),
     ]

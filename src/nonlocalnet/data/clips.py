@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from nonlocalnet.data.sampling import Short, Starts, at_rate, clip_at, even_clips, random_clip
@@ -38,10 +39,10 @@ class ClipConfig:
     """px, the shorter side in tests and predictions."""
     flip: bool = True
     """Mirror half of the training clips; off where left and right matter."""
-    mean: float = 0.45
-    """Subtracted from pixels in [0, 1]; the released code's value for all three channels."""
-    std: float = 0.225
-    """Divides after the mean; the released code's value."""
+    mean: float | tuple[float, float, float] = 0.45
+    """Subtracted from pixels in [0, 1], for all channels or for R, G, B; the released code's."""
+    std: float | tuple[float, float, float] = 0.225
+    """Divides after the mean; the released code's."""
 
     def __post_init__(self) -> None:
         if min(self.frames, self.stride, self.crop, self.test_short_side) < 1:
@@ -216,9 +217,9 @@ def to_input(clips: Tensor, config: ClipConfig) -> Tensor:
     """uint8 (B, T, H, W, 3) -> normalised float32 (B, 3, T, H, W), channels-last in memory.
 
     Example:
-        >>> import torch
         >>> to_input(torch.zeros(1, 2, 4, 4, 3, dtype=torch.uint8), ClipConfig())[0, 0, 0, 0, 0]
         tensor(-2.)
     """
-    scaled = clips.float().div_(255.0).sub_(config.mean).div_(config.std)
+    mean, std = (torch.tensor(value, device=clips.device) for value in (config.mean, config.std))
+    scaled = clips.float().div_(255.0).sub_(mean).div_(std)
     return scaled.permute(0, 4, 1, 2, 3)

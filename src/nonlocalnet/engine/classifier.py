@@ -62,5 +62,9 @@ def load(path: str | Path) -> Classifier:
     if path.is_dir():
         path = path / "best.safetensors"
     model, meta = read(path)
-    clip: dict[str, Any] = {**meta["clip"], "short_side": tuple(meta["clip"]["short_side"])}
-    return Classifier(model, meta["labels"], ClipConfig(**clip), meta)
+    fields = meta["clip"].items()
+    clip: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields}
+    try:
+        return Classifier(model, meta["labels"], ClipConfig(**clip), meta)
+    except TypeError as error:
+        raise ValueError(f"{path}: its preprocessing is damaged ({error})") from None

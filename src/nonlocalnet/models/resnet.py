@@ -108,10 +108,12 @@ class VideoResNet(nn.Module):
         num_classes: Outputs of the classifier.
         depths: Residual blocks per stage, res2 first; as many stages as numbers.
         width: Channels of conv1; the 3x3 of stage s has width * 2**s.
+        stem_width: Channels of conv1, where they are others.
         stem_kernel_t: Frames under conv1: 1 (C2D) or 5 (I3D).
         stem_stride_t: Temporal stride of conv1.
         pool1: Max-pool after conv1, or None.
         pool2: Max-pool after res2, or None.
+        pool1_ceil: Whether pool1 keeps a last, partial window (ceil mode, as in Caffe).
         kernel_t: (stage, block) -> temporal kernels of its first 1x1 and its 3x3.
         stride_in_1x1: Where a stage's stride sits; see `Bottleneck`.
         nonlocal_at: Stage name -> indices of the residual blocks followed by a non-local block.
@@ -136,10 +138,12 @@ class VideoResNet(nn.Module):
         num_classes: int,
         depths: Sequence[int],
         width: int = 64,
+        stem_width: int | None = None,
         stem_kernel_t: int = 1,
         stem_stride_t: int = 1,
         pool1: tuple[Size3, Size3, Size3] | None = None,
         pool2: tuple[Size3, Size3, Size3] | None = None,
+        pool1_ceil: bool = False,
         kernel_t: Callable[[int, int], tuple[int, int]] = lambda stage, block: (1, 1),
         stride_in_1x1: bool = False,
         nonlocal_at: Mapping[str, Sequence[int]] | None = None,
@@ -151,12 +155,12 @@ class VideoResNet(nn.Module):
         super().__init__()
         nonlocal_at = dict(nonlocal_at or {})
         _check_places(nonlocal_at, depths)
-        self.conv1 = _conv(3, width, (stem_kernel_t, 7, 7), (stem_stride_t, 2, 2))
-        self.bn1 = nn.BatchNorm3d(width)
-        self.pool1 = MaxPool(*pool1) if pool1 else nn.Identity()
+        channels = stem_width or width
+        self.conv1 = _conv(3, channels, (stem_kernel_t, 7, 7), (stem_stride_t, 2, 2))
+        self.bn1 = nn.BatchNorm3d(channels)
+        self.pool1 = MaxPool(*pool1, ceil_mode=pool1_ceil) if pool1 else nn.Identity()
         self.pool2 = MaxPool(*pool2) if pool2 else nn.Identity()
         self.stages = [f"res{stage + 2}" for stage in range(len(depths))]
-        channels = width
         for stage, (name, depth) in enumerate(zip(self.stages, depths, strict=True)):
             inner = width * 2**stage
             blocks = []

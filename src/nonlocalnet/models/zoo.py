@@ -1,6 +1,6 @@
 """Named networks: `build("nl5_c2d_r50")` and the numbers behind each name.
 
-Source   Sec. 4, Tables 1 and 2 of the paper; the "official" preset follows the released 32x2 code.
+Source   Sec. 4, Tables 1 and 2 of the paper; the other presets follow released code.
 A name is [nl1_ | nl5_ | nl10_] {c2d | i3d | i3d333} _ {r50 | r101 | tiny}. A preset says what the
 paper's text and the released code do differently; every number of it is one row below.
 """
@@ -8,7 +8,7 @@ paper's text and the released code do differently; every number of it is one row
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -61,11 +61,13 @@ BACKBONES = {
 class Preset:
     """What the paper's text and other code do differently around the same network."""
 
+    stem_stride_t: int = 2
     pool1: tuple[Size3, Size3, Size3]  # kernel, stride, padding
-    pool2: tuple[Size3, Size3, Size3]
-    inflate_res2_and_res5: tuple[tuple[int, ...], tuple[int, ...]]  # blocks of each
+    pool2: tuple[Size3, Size3, Size3] | None = ((2, 1, 1), (2, 1, 1), (0, 0, 0))
+    inflate_res2_and_res5: tuple[tuple[int, ...], tuple[int, ...]] = ((0, 1, 2), (1,))  # blocks
     block: Mapping[str, Any]  # options of NonLocalBlock
-    block_std: float | None  # Gaussian init of the block's convolutions; None keeps MSRA
+    block_std: float | None = None  # Gaussian init of the block's convolutions; None keeps MSRA
+    groups_without_norm: Mapping[str, int] = field(default_factory=dict)  # stage -> group_frames
 
 
 PRESETS = {
@@ -74,14 +76,49 @@ PRESETS = {
         pool2=((3, 1, 1), (2, 1, 1), (1, 0, 0)),
         inflate_res2_and_res5=((0, 2), (0, 2)),
         block={"scale": 1.0, "subsample_input": False},
-        block_std=None,
     ),
+    # The released code: its 32x2 and 128x1 networks, and the faster 8x8 and 32x4 ones. Those for
+    # long clips (128x1, 32x4) have blocks without batch norm, in res3 within groups of 4 frames.
     "official": Preset(
         pool1=((2, 3, 3), (2, 2, 2), (0, 0, 0)),
-        pool2=((2, 1, 1), (2, 1, 1), (0, 0, 0)),
-        inflate_res2_and_res5=((0, 1, 2), (1,)),
         block={"scale": None, "subsample_input": True},
         block_std=0.01,
+        groups_without_norm={"res3": 4},
+    ),
+    "official_8x8": Preset(
+        stem_stride_t=1,
+        pool1=((1, 3, 3), (1, 2, 2), (0, 0, 0)),
+        block={"scale": None, "subsample_input": True},
+        block_std=0.01,
+        groups_without_norm={"res3": 4},
+    ),
+    "slowfast": Preset(
+        stem_stride_t=1,
+        pool1=((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+        block={"scale": None, "subsample_input": True},
+    ),
+    # The C2D that PySlowFast and mmaction2 call "nopool": frames meet in the last average only.
+    "slowfast_nopool": Preset(
+        stem_stride_t=1,
+        pool1=((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+        pool2=None,
+        block={"scale": None, "subsample_input": True},
+    ),
+    # pool1 of the next drops every other frame; theta.phi is unscaled in its I3D configurations.
+    "mmaction2": Preset(
+        pool1=((1, 3, 3), (2, 2, 2), (0, 1, 1)),
+        block={"scale": 1.0, "subsample_input": False},
+        block_std=0.01,
+    ),
+    # Has the block, but in no network of its own; its default does not pool.
+    "pytorchvideo": Preset(
+        stem_stride_t=1,
+        pool1=((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+        block={"scale": None, "subsample": 1},
+    ),
+    "gluoncv": Preset(
+        pool1=((1, 3, 3), (2, 2, 2), (0, 1, 1)),
+        block={"scale": None, "subsample": 1},
     ),
 }
 
@@ -110,10 +147,12 @@ def build(
     *,
     nonlocal_: Mapping[str, Sequence[int]] | None = None,
     width: int | None = None,
+    stem_width: int | None = None,
     head_window: int | None = None,
     dropout: float | None = None,
     stride_in_1x1: bool = False,
     checkpointing: bool = False,
+    pool1_ceil: bool = False,
     **block_options: Any,
 ) -> VideoResNet:
     """A network of Sec. 4 by name, with random weights.
@@ -121,14 +160,19 @@ def build(
     Args:
         name: One of `list_models()`.
         num_classes: Outputs of the classifier.
-        preset: "paper" (its text) or "official" (the released 32x2 weights' layout).
+        preset: A key of `PRESETS`: "paper" is its text, the others the layout that the weights of
+            "official" (released 32x2 and, with norm=None, 128x1), "official_8x8" (and 32x4),
+            "slowfast", "slowfast_nopool", "mmaction2", "pytorchvideo" and "gluoncv" were trained
+            in.
         nonlocal_: Stage -> residual blocks followed by a non-local block, instead of the name's.
         width: Channels of conv1, instead of the backbone's; every stage scales with it.
+        stem_width: Channels of conv1, where it does not scale with the stages.
         head_window: Cells of the last map under one training crop, in H and W.
         dropout: Rate before the classifier.
         stride_in_1x1: Put each stage's stride on its first 1x1.
         checkpointing: Run each residual block again in the backward pass instead of keeping what
             is inside it: less memory, more time, the same gradients. Not part of a saved model.
+        pool1_ceil: Let pool1 keep a last, partial window, as ResNets from Caffe do.
         **block_options: Passed to every `NonLocalBlock`: kind, extent, scale, subsample, norm, ...
 
     Raises:
@@ -158,7 +202,10 @@ def build(
         )
 
     def make_nonlocal(stage: str, channels: int) -> NonLocalBlock:
-        block = NonLocalBlock(channels, **{**rules.block, **block_options})
+        options = {**rules.block, **block_options}
+        if options.get("norm", "batch") is None and options.get("extent") in (None, "spacetime"):
+            options.setdefault("group_frames", rules.groups_without_norm.get(stage))
+        block = NonLocalBlock(channels, **options)
         if rules.block_std is not None:
             for module in block.modules():
                 starts_at_zero = module is block.w_z and block.norm is None
@@ -170,10 +217,12 @@ def build(
         num_classes=num_classes,
         depths=backbone.depths,
         width=width or backbone.width,
+        stem_width=stem_width,
         stem_kernel_t=1 if parsed["family"] == "c2d" else 5,
-        stem_stride_t=2 if backbone.temporal_strides else 1,
+        stem_stride_t=rules.stem_stride_t if backbone.temporal_strides else 1,
         pool1=rules.pool1 if backbone.temporal_strides else ((1, 3, 3), (1, 2, 2), (0, 1, 1)),
         pool2=rules.pool2 if backbone.temporal_strides else None,
+        pool1_ceil=pool1_ceil,
         kernel_t=_inflation(parsed["family"], rules),
         stride_in_1x1=stride_in_1x1,
         nonlocal_at=nonlocal_,
@@ -188,9 +237,11 @@ def build(
         "preset": preset,
         "nonlocal_": {stage: list(blocks) for stage, blocks in nonlocal_.items()},
         "width": width or backbone.width,
+        "stem_width": stem_width,
         "head_window": model.head_window,
         "dropout": model.dropout.p,
         "stride_in_1x1": stride_in_1x1,
+        "pool1_ceil": pool1_ceil,
         **block_options,
     }
     return model

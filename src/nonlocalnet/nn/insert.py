@@ -113,7 +113,10 @@ def _block_for(
     name: str, host: nn.Module, maps: dict[str, FeatureMap | str], options: dict[str, Any]
 ) -> NonLocalBlock:
     if hasattr(host, CHILD):
-        raise ValueError(f"layer {name!r} has a child {CHILD!r} already; remove_nonlocal first")
+        raise ValueError(
+            f"layer {name!r} has a {CHILD!r} of its own; remove_nonlocal takes out an inserted "
+            "one, and a network from build takes its blocks as nonlocal_="
+        )
     found = maps.get(name, "nothing: it did not run on the example")
     if isinstance(found, str):
         good = {key: value for key, value in maps.items() if isinstance(value, FeatureMap)}

@@ -19,6 +19,8 @@ from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.models.zoo import build
 from nonlocalnet.nn.insert import nonlocal_blocks
 from nonlocalnet.nn.probe import unnoticed
+from nonlocalnet.weights.fit import fit
+from nonlocalnet.weights.own import OWN
 
 FORMAT = 1
 KEY = "nonlocalnet"
@@ -81,25 +83,58 @@ def read(path: str | Path) -> tuple[VideoResNet, dict[str, Any]]:
     if text is None:
         raise ValueError(
             f"{path}: a safetensors file of somebody else (no {KEY!r} in its metadata); "
-            "only files written by nonlocalnet can be used here"
+            "nonlocalnet convert makes one of ours of it, if it knows the source"
         )
-    meta = json.loads(text)
-    if meta["format"] != FORMAT:
-        raise ValueError(f"{path}: format {meta['format']}, this version reads {FORMAT}; update")
-    model = build(**meta["model"])
-    missing, extra = model.load_state_dict(tensors, strict=False)
-    if missing or extra:
+    meta = _metadata(path, text)
+    try:
+        with torch.device("meta"):  # so that a damaged file cannot ask for a giant
+            model = build(**meta["model"])
+    except Exception as error:  # whatever a damaged description leads to
+        said = " ".join(str(error).split())[:120]
+        raise ValueError(f"{path}: its description of the network is damaged ({said})") from None
+    try:
+        state, _ = fit(model.state_dict(), tensors, OWN)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if len(meta["labels"]) != model.fc.out_features:
         raise ValueError(
-            f"{path}: {len(missing)} tensors missing (first: {next(iter(missing), 'none')}), "
-            f"{len(extra)} unknown (first: {next(iter(extra), 'none')}); the file is damaged"
+            f"{path}: has {len(meta['labels'])} labels for {model.fc.out_features} logits; write "
+            "the file again"
         )
+    model.load_state_dict(state, assign=True)
     return model.eval(), meta
 
 
-def probe(model: VideoResNet, shape: tuple[int, int, int, int, int]) -> dict[str, Any]:
+def is_ours(path: str | Path) -> bool:
+    """Whether a file is safetensors with our metadata."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return KEY in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
+def _metadata(path: Path, text: str) -> dict[str, Any]:
+    """The metadata, with every field that all our files have."""
+    try:
+        meta = json.loads(text)
+        version = meta["format"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ValueError(f"{path}: its metadata is damaged; write the file again") from None
+    if version != FORMAT:
+        raise ValueError(f"{path}: format {version}, this version reads {FORMAT}; update")
+    fields = {"model": dict, "labels": list, "clip": dict, "blocks": list, "probe": dict}
+    if wrong := [name for name, kind in fields.items() if not isinstance(meta.get(name), kind)]:
+        raise ValueError(
+            f"{path}: its metadata lacks {', '.join(wrong)}, or has them in another form; write "
+            "the file again"
+        )
+    return meta
+
+
+def probe(model: VideoResNet, shape: Sequence[int], seed: int = 0) -> dict[str, Any]:
     """Seed, input shape and the logits that a seeded random input gives in eval mode."""
-    seed = 0
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    x = torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
     device = next(model.parameters()).device
     with unnoticed(model):
         logits = model(x.to(device))[0]

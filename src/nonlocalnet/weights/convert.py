@@ -1,0 +1,175 @@
+"""Model files of ours from foreign checkpoints, and state dicts for others from our networks."""
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nonlocalnet.models.resnet import VideoResNet
+from nonlocalnet.models.zoo import PRESETS
+from nonlocalnet.nn.insert import nonlocal_blocks
+from nonlocalnet.weights.file import probe, read, save, write_atomically
+from nonlocalnet.weights.fit import TABLES, Coverage
+from nonlocalnet.weights.load import from_checkpoint
+
+# Frames and stride of the clips that the published networks of a layout were trained on.
+_CLIPS = {"official": (32, 2), "mmaction2": (32, 2), "gluoncv": (32, 2), "paper": (32, 2)}
+_STATE = {"slowfast": "model_state", "mmaction2": "state_dict"}
+
+
+def kinetics_labels() -> list[str]:
+    """The 400 class names of Kinetics-400 in the order of everyone's logits: alphabetical."""
+    text = files("nonlocalnet").joinpath("weights/kinetics400.txt").read_text(encoding="utf-8")
+    return text.splitlines()
+
+
+def convert(
+    path: str | Path,
+    out: str | Path,
+    source: str = "auto",
+    labels: Sequence[str] | None = None,
+    clip: tuple[int, int] | None = None,
+    **options: Any,
+) -> Coverage:
+    """Writes a model file of ours from a checkpoint of another project.
+
+    The file carries labels, the preprocessing and views of the source, and the probe.
+
+    Args:
+        path: The checkpoint.
+        out: The model file.
+        source: As for `load_pretrained`.
+        labels: Class names; None takes those of Kinetics-400 for a network with 400 classes.
+        clip: Frames and stride; None takes them from the file's name ("32x2"), or else the
+            usual ones of the source.
+        **options: Of `build`, as for `from_checkpoint`.
+
+    Raises:
+        ValueError: The checkpoint cannot be read or does not fit, or labels are missing.
+    """
+    model, report = from_checkpoint(path, source, **options)
+    classes = model.fc.out_features
+    if labels is None and classes != 400:
+        raise ValueError(
+            f"{path}: has {classes} classes, not the 400 of Kinetics-400; give their names, "
+            "one per line, with labels"
+        )
+    preset = model.config["preset"]
+    if clip is None:
+        said = re.search(r"(?<!\d)((?:4|8|16|32|64|128)x(?:1|2|4|8|16))(?!\d)", Path(path).name)
+        frames, stride = map(int, said[1].split("x")) if said else _CLIPS.get(preset, (8, 8))
+    else:
+        frames, stride = clip
+    save(
+        model,
+        out,
+        labels=kinetics_labels() if labels is None else labels,
+        clip={"frames": frames, "stride": stride, "crop": 224, **TABLES[report.source].clip},
+        views="10x3",
+        source={"file": Path(path).name, "format": report.source, "notes": report.notes},
+    )
+    return report
+
+
+def convert_back(path: str | Path, out: str | Path, target: str) -> list[str]:
+    """Writes a checkpoint with the names of PySlowFast or mmaction2 from a model file of ours.
+
+    Args:
+        path: A model file of ours.
+        out: The checkpoint, in torch's format.
+        target: "slowfast" or "mmaction2".
+
+    Returns:
+        What keeps the target's own network from giving the same logits; empty if nothing does.
+
+    Raises:
+        ValueError: The file is none of ours, or holds what the target has no name for.
+    """
+    if target not in _STATE:
+        raise ValueError(f"no names for {target!r}; choose one of {', '.join(_STATE)}")
+    model, _ = read(path)
+    state, notes = state_dict_for(model, target)
+    buffer = io.BytesIO()
+    torch.save({_STATE[target]: state}, buffer)
+    write_atomically(out, buffer.getvalue())
+    return notes
+
+
+def state_dict_for(model: VideoResNet, target: str) -> tuple[dict[str, Tensor], list[str]]:
+    """A network's weights under another project's names, and how its own network would differ.
+
+    Raises:
+        ValueError: The target has no name for a tensor.
+    """
+    table, state = TABLES[target], dict(model.state_dict())
+    if target == "mmaction2":
+        # Its last convolution has no bias before a batch norm; the norm's mean takes it up.
+        for name, block in nonlocal_blocks(model).items():
+            if block.norm is not None:
+                state[f"{name}.norm.running_mean"] = block.norm.running_mean - state.pop(
+                    f"{name}.w_z.bias"
+                )
+    renamed = {}
+    for ours, tensor in state.items():
+        theirs = table.theirs(ours)
+        if not theirs:
+            raise ValueError(f"{target} has no name for {ours}; it cannot hold this network")
+        is_w_f = ours.endswith(".w_f")
+        renamed[theirs[0]] = tensor.reshape(1, -1, 1, 1) if is_w_f else tensor.clone()
+    return renamed, _differences(model, target)
+
+
+def _differences(model: VideoResNet, target: str) -> list[str]:
+    notes = []
+    theirs, ours = PRESETS[target], PRESETS[model.config["preset"]]
+    for name in ("stem_stride_t", "pool1", "pool2", "inflate_res2_and_res5"):
+        if getattr(theirs, name) != getattr(ours, name):
+            notes.append(f"{name} is {getattr(ours, name)} here, {getattr(theirs, name)} there")
+    for name in ("stride_in_1x1", "pool1_ceil"):
+        if model.config.get(name):
+            notes.append(f"{name} is set here, and unknown there")
+    kinds = {"slowfast": ("embedded_gaussian", "dot_product")}.get(target)
+    for block in list(nonlocal_blocks(model).values())[:1]:
+        scale = block.inner_channels**-0.5 if theirs.block["scale"] is None else 1.0
+        due = {
+            "subsample": 2,
+            "subsample_input": theirs.block["subsample_input"] or not block.embeds,
+            "scale": scale if block.kind == "embedded_gaussian" else 1.0,
+            "extent": "spacetime",
+        }
+        have = {**{name: getattr(block, name) for name in due}, "subsample_input": block.pools_x}
+        notes += [
+            f"{name} of the blocks is {have[name]} here, {due[name]} there"
+            for name in due
+            if have[name] != due[name]
+        ]
+        if kinds and block.kind not in kinds:
+            notes.append(f"the blocks are {block.kind}, which is unknown there")
+    return notes
+
+
+def verify(path: str | Path) -> float:
+    """Runs the probe of a model file again; returns the largest difference of a logit.
+
+    The difference is relative to the largest logit, where that is above 1.
+
+    Raises:
+        ValueError: The file cannot be read, or its probe is damaged.
+    """
+    model, meta = read(path)
+    try:
+        shape = tuple(int(size) for size in meta["probe"]["shape"])
+        if math.prod(shape) > 2**24:
+            raise ValueError(f"its input is {shape}")
+        want = torch.tensor(meta["probe"]["logits"], dtype=torch.float32)
+        got = torch.tensor(probe(model, shape, int(meta["probe"]["seed"]))["logits"])
+        difference = (got - want).abs().max() / want.abs().max().clamp_min(1.0)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: its probe is damaged ({error}); write the file again") from None
+    return float(difference)
