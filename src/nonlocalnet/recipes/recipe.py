@@ -114,7 +114,7 @@ class TestConfig:
     __test__ = False  # not a test case, whatever pytest thinks of the name
 
     views: str = "10x1"
-    """10x1: ten clips of the whole frame (Sec. 4.1); 10x3: three squares of each (released code)."""
+    """10x1: ten clips of the whole frame (Sec. 4.1); 10x3: three squares, as released."""
     combine: Literal["mean", "max"] = "mean"
     """Of a video's views: the mean, or the largest score of each class."""
 
