@@ -73,7 +73,11 @@ def _run(name: str, arguments: list[str]) -> int:
     parser = ArgumentParser(
         prog=f"nonlocalnet {name}", description=command.HELP, exit_on_error=False
     )
-    command.add_arguments(parser)
+    if name == "train" and (recipe := _value_of("--recipe", arguments)):
+        command = importlib.import_module("nonlocalnet.cli.train_recipe")
+        command.add_arguments(parser, recipe)  # its options are a full recipe's, not a folder's
+    else:
+        command.add_arguments(parser)
     # Settings are named as in Python and YAML; on a command line a dash is as good.
     arguments = [
         re.sub(r"^--[\w.-]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), argument)
@@ -85,6 +89,13 @@ def _run(name: str, arguments: list[str]) -> int:
         text = " ".join(str(error).split())
         raise ValueError(f"{text}; see nonlocalnet {name} --help") from None
     return command.run(parser.instantiate(options))
+
+
+def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument == flag or argument.startswith(f"{flag}="):
+            return argument.partition("=")[2] or following
+    return None
 
 
 def _fail(sentence: str) -> int:

@@ -1,7 +1,9 @@
-"""last.ckpt, never half written: beside the target, synced, renamed."""
+"""last.ckpt and best.safetensors, never half written: beside the target, synced, renamed."""
 
 import io
+import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.weights.file import write_atomically
 
 
@@ -25,16 +28,67 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class KeepLast(Callback):
-    """Saves `path` every `every` steps and at the end of training."""
+    """Saves `path` every `every` steps, after each validation, and at the end of training.
 
-    def __init__(self, path: Path, every: int) -> None:
-        self.path, self.every = path, every
+    Stands last among the callbacks: what others learnt from a validation is in its checkpoint. A
+    step that is followed by a validation is saved after it, so a run that is killed in between
+    does both again.
+    """
+
+    def __init__(self, path: Path, every: int, validate_every: int) -> None:
+        self.path, self.every, self.validate_every = path, every, validate_every
+        self.saved = 0
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """After a step that is a multiple of `every`."""
-        if trainer.global_step % self.every == 0:
-            trainer.save_checkpoint(self.path)
+        """After a step that is a multiple of `every` and not validated."""
+        step = trainer.global_step
+        if step % self.every == 0 and step % self.validate_every and step != self.saved:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """With what the validation found."""
+        self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Whatever the step."""
+        if trainer.global_step != self.saved:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        self.saved = trainer.global_step
         trainer.save_checkpoint(self.path)
+
+
+class KeepBest(Callback):
+    """Writes the model file: the one with the lowest validation error, or just the newest.
+
+    Args:
+        path: The model file.
+        write: Saves a network there.
+        choose: Whether validation chooses; without a split of its own it must not (the test
+            split would choose its own winner), and the newest weights are kept.
+    """
+
+    def __init__(self, path: Path, write: Callable[[VideoResNet], None], choose: bool) -> None:
+        self.path, self.write, self.choose = path, write, choose
+        self.lowest = math.inf
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps these weights when they are the best so far."""
+        error = float(trainer.callback_metrics.get("val_error", math.inf))
+        if trainer.is_global_zero and (not self.choose or error < self.lowest):
+            self.lowest = error
+            self.write(pl_module.model)  # type: ignore[arg-type]
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The last weights, unless validation chose others."""
+        if trainer.is_global_zero and not (self.choose and self.path.exists()):
+            self.write(pl_module.model)  # type: ignore[arg-type]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Travels in the checkpoint, so that a resumed run knows the best so far."""
+        return {"lowest": self.lowest}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The other way."""
+        self.lowest = state_dict["lowest"]

@@ -1,6 +1,6 @@
 """A trained network as one object: file in, labels out (Sec. 4.1's test on a single video)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,17 @@ def load(path: str | Path) -> Classifier:
     if path.is_dir():
         path = path / "best.safetensors"
     model, meta = read(path)
-    fields = meta["clip"].items()
-    clip: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields}
     try:
-        return Classifier(model, meta["labels"], ClipConfig(**clip), meta)
+        return Classifier(model, meta["labels"], clip_of(meta), meta)
     except TypeError as error:
         raise ValueError(f"{path}: its preprocessing is damaged ({error})") from None
+
+
+def clip_of(metadata: Mapping[str, Any]) -> ClipConfig:
+    """The preprocessing in a model file's metadata, where tuples became lists.
+
+    Raises:
+        TypeError: Fields that it does not have.
+    """
+    fields = metadata["clip"].items()
+    return ClipConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields})

@@ -16,16 +16,17 @@ class DataReport(pl.Callback):
 
     Args:
         files: Size of the training set.
-        steps_per_epoch: Steps that see it once.
+        clips_per_step: Clips of an optimiser step over all processes.
         max_bad: Share of the files that may be unreadable.
         left_out: Sentences about files that are not in the set, for the first epoch's table.
     """
 
     def __init__(
-        self, files: int, steps_per_epoch: int, max_bad: float, left_out: Sequence[str] = ()
+        self, files: int, clips_per_step: int, max_bad: float, left_out: Sequence[str] = ()
     ) -> None:
         self.left_out = list(left_out)
-        self.files, self.steps_per_epoch, self.max_bad = files, steps_per_epoch, max_bad
+        self.files, self.max_bad = files, max_bad
+        self.steps_per_epoch = max(1, files // clips_per_step)
         self.bad: dict[str, int] = {}  # sentence -> how often
         self.waited = self.worked = 0.0
         self.said_slow = False
@@ -61,7 +62,8 @@ class DataReport(pl.Callback):
         """A step is done; an epoch ends with its report."""
         self.worked += self._lap()
         pl_module.log("data_wait", self._share())
-        if trainer.global_step % self.steps_per_epoch == 0:
+        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if whole and trainer.global_step % self.steps_per_epoch == 0:
             epoch = trainer.global_step // self.steps_per_epoch
             for line in self._report(epoch):
                 pl_module.print(line)

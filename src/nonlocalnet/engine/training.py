@@ -1,185 +1,41 @@
 """Training (Sec. 4.1) with Lightning: loop, precision, devices, progress and loggers are its own.
 
 The whole run is one pass of Lightning's loop over a stream of batches that is a function of the
-step (`StepBatches`), and the random generators are seeded anew at each step: a run that was killed
-goes on from its last checkpoint as if nothing had happened.
+step (`StepBatches`), and the random generators are seeded anew at each batch: a run that was
+killed goes on from its last checkpoint as if nothing had happened. Under torchrun, each process
+takes its share of every step.
 """
 
-import hashlib
 import logging
-import math
-import time
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from nonlocalnet.data.clips import ClipConfig, to_input
-from nonlocalnet.data.sets import TestItem, TestVideos, TrainClips, TrainItem
-from nonlocalnet.engine.checkpoints import AtomicCheckpointIO, KeepLast
+from nonlocalnet.data.sets import TestVideos, TrainClips, TrainItem
+from nonlocalnet.engine.blocklog import STATS, BlockLog
+from nonlocalnet.engine.checkpoints import AtomicCheckpointIO, KeepBest, KeepLast
 from nonlocalnet.engine.datareport import DataReport
+from nonlocalnet.engine.guard import Guard
 from nonlocalnet.engine.logs import MetricsCSV
+from nonlocalnet.engine.module import Training
+from nonlocalnet.engine.precise import PreciseBN
 from nonlocalnet.engine.sampler import StepBatches
-from nonlocalnet.engine.testing import video_scores
 from nonlocalnet.models.resnet import VideoResNet
+from nonlocalnet.nn.insert import nonlocal_blocks
 from nonlocalnet.weights.file import save
 
 COLUMNS = ("epoch", "lr", "train_loss", "train_error", "val_loss", "val_error")
 COLUMNS += ("clips_per_second", "data_wait")
-
-
-class Training(pl.LightningModule):
-    """Cross entropy, SGD (Sec. 4.1) or AdamW, cosine schedule with linear warm-up.
-
-    Args:
-        model: The network.
-        config: Normalises the clips.
-        lr: Learning rate at the top of the schedule.
-        steps: Length of the schedule.
-        warmup: Steps of linear warm-up.
-        optimizer: "sgd", with Nesterov momentum 0.9, or "adamw".
-        weight_decay: Of all weights but those of batch norm and biases.
-        seed: Of dropout and whatever else the step draws.
-        clips_per_epoch: Says which epoch a step is in.
-    """
-
-    def __init__(
-        self,
-        model: VideoResNet,
-        config: ClipConfig,
-        *,
-        lr: float,
-        steps: int,
-        warmup: int,
-        optimizer: Literal["sgd", "adamw"],
-        weight_decay: float,
-        seed: int,
-        clips_per_epoch: int,
-    ) -> None:
-        super().__init__()
-        self.model, self.config = model, config
-        self.lr, self.steps, self.warmup = lr, steps, warmup
-        self.optimizer, self.weight_decay = optimizer, weight_decay
-        self.seed, self.clips_per_epoch = seed, clips_per_epoch
-        self.clock = time.perf_counter()
-
-    def on_train_batch_start(self, batch: TrainItem, batch_idx: int) -> None:
-        """Seeds this step's random numbers, whatever came before."""
-        text = f"{self.seed}/{self.global_step}/{self.global_rank}"
-        torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1)
-
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        """Training clips move; the views of a video move one by one, in `video_scores`."""
-        if isinstance(batch, TestItem):
-            return batch
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
-
-    def training_step(self, batch: TrainItem, batch_idx: int) -> Tensor:
-        """Loss of one batch of clips."""
-        logits = self.model(to_input(batch.clip, self.config))
-        loss = F.cross_entropy(logits, batch.label)
-        error = (logits.argmax(1) != batch.label).float().mean()
-        now, before = time.perf_counter(), self.clock
-        self.clock = now
-        size = len(batch.label)
-        self.log("train_loss", loss, prog_bar=True)
-        self.log("train_error", error)
-        self.log("clips_per_second", size / (now - before), prog_bar=True)
-        self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-        self.log(
-            "epoch",
-            float(self.global_step * size * self.trainer.world_size // self.clips_per_epoch),
-        )
-        return loss
-
-    def validation_step(self, item: TestItem, batch_idx: int) -> None:
-        """Error of one video by the paper's test with the loader's views."""
-        index, views, _ = item
-        if views is None:
-            return
-        loader = self.trainer.val_dataloaders
-        label = loader.dataset.samples[index].label  # type: ignore[union-attr]
-        scores = video_scores(self.model, views, self.config)
-        loss = -scores[label].clamp_min(1e-12).log()
-        wrong = (scores.argmax() != label).float()
-        self.log("val_loss", loss, batch_size=1, sync_dist=True)
-        self.log("val_error", wrong, batch_size=1, prog_bar=True, sync_dist=True)
-
-    def on_validation_end(self) -> None:
-        """The pause does not count as training time."""
-        self.clock = time.perf_counter()
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """Batch norm and biases are not decayed."""
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        free = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
-        settings: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
-        if self.optimizer == "adamw":
-            optimizer = torch.optim.AdamW(groups, **settings)
-        else:
-            optimizer = torch.optim.SGD(groups, momentum=0.9, nesterov=True, **settings)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: cosine(step, self.steps, self.warmup)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def cosine(step: int, steps: int, warmup: int) -> float:
-    """Factor on the learning rate: linear warm-up, then half a cosine down to 0.
-
-    Example:
-        >>> [round(cosine(step, 12, 2), 2) for step in (0, 1, 2, 7, 12)]
-        [0.5, 1.0, 1.0, 0.5, 0.0]
-    """
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
-
-
-class KeepBest(pl.Callback):
-    """Writes the model file: the one with the lowest validation error, or just the newest.
-
-    Args:
-        path: The model file.
-        write: Saves a network there.
-        choose: Whether validation chooses; without a split of its own it must not (the test
-            split would choose its own winner), and the newest weights are kept.
-    """
-
-    def __init__(self, path: Path, write: Callable[[VideoResNet], None], choose: bool) -> None:
-        self.path, self.write, self.choose = path, write, choose
-        self.lowest = math.inf
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keeps these weights when they are the best so far."""
-        error = float(trainer.callback_metrics.get("val_error", math.inf))
-        if trainer.is_global_zero and (not self.choose or error < self.lowest):
-            self.lowest = error
-            self.write(pl_module.model)  # type: ignore[arg-type]
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The last weights, unless validation chose others."""
-        if trainer.is_global_zero and not (self.choose and self.path.exists()):
-            self.write(pl_module.model)  # type: ignore[arg-type]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Travels in the checkpoint, so that a resumed run knows the best so far."""
-        return {"lowest": self.lowest}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The other way."""
-        self.lowest = state_dict["lowest"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 def train(
@@ -193,11 +49,20 @@ def train(
     steps: int,
     batch: int,
     lr: float,
-    warmup: int,
+    schedule: Callable[[int], float],
+    accumulate: int = 1,
+    max_steps: int | None = None,
     optimizer: Literal["sgd", "adamw"] = "sgd",
     weight_decay: float = 1e-4,
+    clip_norm: float | None = None,
+    balanced: bool = False,
+    patience: int = 0,
+    precise_bn_batches: int = 0,
+    sync_bn: bool = False,
     validate_every: int,
     checkpoint_every: int,
+    precision: Precision = "32-true",
+    compiled: bool = False,
     workers: int = 1,
     max_bad: float = 0.01,
     left_out: Sequence[str] = (),
@@ -214,13 +79,22 @@ def train(
         labels: Class names.
         choose_best: Keep the weights with the lowest validation error instead of the last.
         steps: Optimiser steps in all.
-        batch: Clips per step and process.
+        batch: Clips per process and forward pass.
         lr: Learning rate at its highest.
-        warmup: Steps of linear warm-up.
+        schedule: Factor on it, by step.
+        accumulate: Batches per optimiser step and process.
+        max_steps: Stop there, wherever the schedule stands.
         optimizer: See `Training`.
         weight_decay: Of all weights but batch norm's and biases.
+        clip_norm: Largest norm of the gradient.
+        balanced: Draw every class equally often.
+        patience: Stop after so many validations without a better one; 0: never.
+        precise_bn_batches: Training batches that measure batch norm before each validation.
+        sync_bn: Batch norm over all processes (GPUs).
         validate_every: Steps between validations.
-        checkpoint_every: Steps between checkpoints.
+        checkpoint_every: Steps between checkpoints; each validation leaves one too.
+        precision: 32-true, or autocast to bf16 or fp16.
+        compiled: Through torch.compile.
         workers: Processes that decode.
         max_bad: Share of the training videos that may be unreadable; others take their places.
         left_out: Sentences about videos that are not in `train_set`, for the first epoch's table.
@@ -228,46 +102,77 @@ def train(
         progress: Show a progress bar.
 
     Raises:
-        ValueError: The schedule cannot be (warm-up longer than the run), or too many videos are
-            unreadable.
+        ValueError: Too many videos are unreadable, or a loss or gradient is not finite.
     """
-    if warmup >= steps:
-        raise ValueError(f"warm-up of {warmup} steps in a run of {steps}; shorten it")
     config = train_set.config
     module = Training(
         model.to(memory_format=torch.channels_last_3d),
         config,
         lr=lr,
-        steps=steps,
-        warmup=warmup,
+        schedule=schedule,
         optimizer=optimizer,
         weight_decay=weight_decay,
         seed=seed,
         clips_per_epoch=len(train_set),
+        multi_label=train_set.classes is not None,
     )
+    if compiled:
+        model.compile()  # in place, so that names and files stay
     last = run / "last.ckpt"
-    done = _steps_done(last)
-    metrics = MetricsCSV(run / "metrics.csv", COLUMNS)
+    done = steps_done(last)
+    blocks = [f"{name}.{key}" for name in nonlocal_blocks(model) for key in STATS]
+    metrics = MetricsCSV(run / "metrics.csv", (*COLUMNS, *blocks))
     metrics.begin(done)
+    extra = {"multi_label": True} if module.multi_label else {}
 
     def write(net: VideoResNet) -> None:
-        save(net, run / "best.safetensors", labels=labels, clip=asdict(config))
+        save(net, run / "best.safetensors", labels=labels, clip=asdict(config), **extra)
 
+    def some_batches(step: int) -> DataLoader[TrainItem]:
+        """Other clips than the run's own, the same in every process."""
+        which = StepBatches(
+            size=len(train_set),
+            batch=batch,
+            steps=step + precise_bn_batches,
+            seed=seed + 1,
+            first_step=lambda: step,
+        )
+        return DataLoader(train_set, batch_sampler=which, num_workers=workers)
+
+    world, local = (int(os.environ.get(k, 1)) for k in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    end = min(steps, max_steps or steps)
+    validate_every = min(validate_every, end)
+    callbacks: list[pl.Callback] = [
+        KeepBest(run / "best.safetensors", write, choose_best),
+        DataReport(len(train_set), batch * accumulate * world, max_bad, left_out),
+        Guard(run, train_set.samples),
+    ]
+    if blocks:
+        callbacks.append(BlockLog(config))
+    if precise_bn_batches:
+        callbacks.append(PreciseBN(lambda: some_batches(trainer.global_step), config))
+    if patience:
+        callbacks.append(
+            EarlyStopping("val_error", patience=patience, check_on_train_epoch_end=False)
+        )
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     trainer = pl.Trainer(
         accelerator="auto",
-        max_steps=steps,
+        devices=local if world > 1 else 1,
+        num_nodes=max(1, world // local),
+        strategy="ddp" if world > 1 else "auto",
+        precision=precision,
+        max_steps=end,
         max_epochs=-1,
-        val_check_interval=min(validate_every, steps),
+        accumulate_grad_batches=accumulate,
+        gradient_clip_val=clip_norm,
+        sync_batchnorm=sync_bn,
+        val_check_interval=validate_every * accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        log_every_n_steps=max(1, min(10, steps // 10)),
+        log_every_n_steps=max(1, min(10, end // 10)),
         logger=[metrics, TensorBoardLogger(run, name=None, version="tensorboard")],
-        callbacks=[
-            KeepBest(run / "best.safetensors", write, choose_best),
-            KeepLast(last, checkpoint_every),
-            DataReport(len(train_set), max(1, len(train_set) // batch), max_bad, left_out),
-        ],
+        callbacks=[*callbacks, KeepLast(last, checkpoint_every, validate_every)],
         plugins=[AtomicCheckpointIO()],
         use_distributed_sampler=False,
         enable_checkpointing=False,
@@ -275,30 +180,36 @@ def train(
         enable_model_summary=False,
         default_root_dir=run,
     )
+    rank, world = trainer.global_rank, trainer.world_size
+    parallel = {"num_workers": workers, "persistent_workers": workers > 0}
     batches = StepBatches(
         size=len(train_set),
         batch=batch,
         steps=steps,
         seed=seed,
+        accumulate=accumulate,
         first_step=lambda: trainer.global_step,
-        rank=trainer.global_rank,
-        world=trainer.world_size,
+        rank=rank,
+        world=world,
+        classes=[sample.label or 0 for sample in train_set.samples] if balanced else None,
     )
-    parallel = {"num_workers": workers, "persistent_workers": workers > 0}
     with warnings.catch_warnings():  # Lightning's advice on settings chosen here on purpose
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
         trainer.fit(
             module,
             DataLoader(train_set, batch_sampler=batches, **parallel),
-            DataLoader(val_set, batch_size=None, **parallel),
+            DataLoader(
+                val_set, batch_size=None, sampler=range(rank, len(val_set), world), **parallel
+            ),
             ckpt_path=last if done else None,
             weights_only=True,
         )
     return model
 
 
-def _steps_done(checkpoint: Path) -> int:
+def steps_done(checkpoint: Path) -> int:
+    """Steps that a last.ckpt holds; 0 where there is none."""
     if not checkpoint.exists():
         return 0
     return torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]

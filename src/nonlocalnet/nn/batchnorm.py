@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from nonlocalnet.nn.insert import nonlocal_blocks
 from nonlocalnet.nn.probe import unnoticed
 
 
@@ -29,7 +30,7 @@ class FrozenBatchNorm(_BatchNorm):
         pass
 
 
-def freeze_bn(model: nn.Module, affine: bool = True) -> list[str]:
+def freeze_bn(model: nn.Module, affine: bool = True, blocks: bool = True) -> list[str]:
     """Fix the statistics of every batch norm, so that small batches train well (Sec. 5.1).
 
     Freeze after loading weights: the statistics of a fresh network are not those of any data.
@@ -38,6 +39,7 @@ def freeze_bn(model: nn.Module, affine: bool = True) -> list[str]:
     Args:
         model: Any network; changed in place, for good.
         affine: Fix the scales and shifts too, as the released code does; False trains them.
+        blocks: Those of non-local blocks too; False lets fresh blocks learn beside a fixed trunk.
 
     Returns:
         The names of the batch norms.
@@ -53,7 +55,12 @@ def freeze_bn(model: nn.Module, affine: bool = True) -> list[str]:
         >>> net.train()[1].training
         False
     """
-    norms = {name: part for name, part in model.named_modules() if isinstance(part, _BatchNorm)}
+    apart = set() if blocks else {p for b in nonlocal_blocks(model).values() for p in b.modules()}
+    norms = {
+        name: part
+        for name, part in model.named_modules()
+        if isinstance(part, _BatchNorm) and part not in apart
+    }
     if not norms:
         raise ValueError("the model has no batch norm, so nothing would be frozen")
     for name, norm in norms.items():

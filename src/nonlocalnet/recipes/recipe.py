@@ -7,7 +7,7 @@ written down in `kinetics` and `charades`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from nonlocalnet.data.clips import ClipConfig
 from nonlocalnet.models.resnet import VideoResNet
@@ -41,6 +41,8 @@ class ModelConfig:
     """Cells of the last map that a score is taken from; null: the network's own."""
     checkpointing: bool = False
     """Work residual blocks out again in the backward pass, to store less."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of nonlocalnet.build, such as stride_in_1x1, or subsample of the blocks."""
 
     def build(self) -> VideoResNet:
         """The network with fresh weights.
@@ -61,7 +63,7 @@ class ModelConfig:
             head_window=self.head_window,
             dropout=self.dropout,
             checkpointing=self.checkpointing,
-            **block,
+            **{**self.more, **block},
         )
 
 
@@ -85,8 +87,9 @@ class TrainConfig:
     """sgd with Nesterov momentum 0.9, as the released code, or adamw."""
     weight_decay: float = 1e-4
     """Of all weights but batch norm's and biases."""
-    bn: Literal["train", "frozen", "affine", "sync"] = "train"
-    """Batch norm: trained; fixed with its scale; fixed and folded; over all processes (GPUs)."""
+    bn: Literal["train", "frozen", "trunk", "affine", "sync"] = "train"
+    """Batch norm: trained; fixed (Sec. 5.1, 128 frames); fixed but for the non-local blocks' own;
+    fixed and folded, as released; over all processes (GPUs)."""
     precise_bn: int = 0
     """Training batches that measure batch norm anew before each validation; released code: 200."""
     clip_norm: float | None = None
@@ -94,7 +97,9 @@ class TrainConfig:
     balanced: bool = False
     """Draw every class equally often."""
     patience: int = 0
-    """Stop after so many validations without a better one; 0: never."""
+    """Stop after so many validations without a better one (with keep: best); 0: never."""
+    keep: Literal["last", "best"] = "last"
+    """Which weights the model file gets; best needs a validation split that is not tested on."""
     validate_every: int = 20_000
     """Steps between validations."""
     validation: str = "1-clip-jitter"

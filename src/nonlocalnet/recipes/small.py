@@ -1,144 +1,181 @@
-"""The small-data recipe: a folder of short clips, one laptop, no pre-trained weights.
+"""The small-data recipe: a folder of short clips, one laptop, with or without pre-trained weights.
 
 The network, the clip and the schedule are smaller than the paper's; the code is the same.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
-
 from nonlocalnet.data.clips import ClipConfig, by_time
 from nonlocalnet.data.folder import VideoFolder
-from nonlocalnet.data.sets import TestVideos, TrainClips
-from nonlocalnet.engine.training import train
+from nonlocalnet.engine.classifier import clip_of
 from nonlocalnet.models.resnet import VideoResNet
-from nonlocalnet.models.zoo import build
-from nonlocalnet.recipes.config import SmallRecipe
-from nonlocalnet.weights.file import write_atomically
+from nonlocalnet.recipes.config import Machine, SmallRecipe
+from nonlocalnet.recipes.recipe import ModelConfig, Recipe, TestConfig, TrainConfig
+from nonlocalnet.recipes.run import run
+from nonlocalnet.recipes.start import read_weights, weights_file
+from nonlocalnet.weights.describe import describe
+from nonlocalnet.weights.file import is_ours, read
+from nonlocalnet.weights.imagenet import IMAGENET, image_facts
 
 FLIP_UNSAFE = re.compile(r"left|right|clockwise", re.IGNORECASE)
 
 
-def clip_config(folder: VideoFolder, recipe: SmallRecipe) -> ClipConfig:
-    """The clip of a recipe on a folder: stride and mirroring chosen where it leaves them open.
+def small_recipe(folder: VideoFolder, small: SmallRecipe, out: Path) -> Recipe:
+    """The full recipe that the few options, the data and the first weights come to.
+
+    Args:
+        folder: The data: stride, epochs and mirroring follow from it.
+        small: What the user said.
+        out: The run folder; `init` may name a run beside it.
 
     Raises:
-        ValueError: One of seconds and fps without the other, or with a stride.
+        ValueError: Options that exclude each other, or first weights that cannot be read.
     """
-    if recipe.seconds is None and recipe.fps is None:
-        lengths = sorted(sample.video.frames for sample in folder.splits["train"])
-        # The rest of the video leaves room to draw clips from, and for the test's ten to differ.
-        median = lengths[len(lengths) // 2]
-        stride = recipe.stride or max(1, min(8, round(0.75 * median / recipe.frames)))
-        times: dict[str, Any] = {"frames": recipe.frames, "stride": stride}
-    elif recipe.seconds is None or recipe.fps is None or recipe.stride:
-        raise ValueError(
-            f"a clip is given by frames and stride or by seconds and fps, got "
-            f"stride={recipe.stride}, seconds={recipe.seconds} and fps={recipe.fps}"
-        )
-    else:
-        times = by_time(recipe.seconds, recipe.fps)
-    flip = recipe.flip
-    if flip is None:
-        flip = not any(FLIP_UNSAFE.search(label) for label in folder.labels)
-    return ClipConfig(
-        **times,
-        short=recipe.short,
-        crop=recipe.crop,
-        short_side=(recipe.crop, int(recipe.crop * recipe.jitter)),
-        test_short_side=recipe.crop,  # one window per frame: the last map has a cell per 32 px
-        flip=flip,
+    network, fed = _network(small, out)
+    samples = folder.splits["train"]
+    clip = _clip(folder, small, fed)
+    epochs = small.epochs or max(32, min(200, 800 * small.batch // len(samples)))
+    steps = max(2, epochs * len(samples) // small.batch)
+    every = max(1, steps // max(1, small.validations))
+    window = max(1, clip.crop // 32)  # cells of the last map under a crop: every stride is 32
+    return Recipe(
+        name="small",
+        model=ModelConfig(
+            **{
+                "num_classes": len(folder.labels),
+                "head_window": window,
+                "checkpointing": small.checkpointing,
+                **network,
+            }
+        ),
+        clip=clip,
+        train=TrainConfig(
+            steps=steps,
+            batch=small.batch,
+            lr=small.lr or (0.0003 if small.init else 0.003),
+            schedule="cosine",
+            warmup=min(steps // 10, 50),
+            optimizer=small.optimizer,
+            weight_decay=small.weight_decay,
+            bn="trunk" if small.init else "train",
+            balanced=small.balanced,
+            patience=small.patience,
+            keep="best" if folder.splits["val"] else "last",
+            validate_every=every,
+            validation="1x1",
+            checkpoint_every=max(1, min(100, steps // 5)),
+            max_bad=small.max_bad,
+            seed=small.seed,
+        ),
+        test=TestConfig(combine="max" if folder.multi_label else "mean"),
+        init=small.init,
+        multi_label=folder.multi_label,
     )
 
 
 def run_small(
     folder: VideoFolder,
-    recipe: SmallRecipe,
+    small: SmallRecipe,
     out: Path,
     *,
-    workers: int = 1,
+    machine: Machine | None = None,
     say: Callable[[str], None] = print,
     progress: bool = True,
 ) -> VideoResNet:
     """Trains by the recipe and leaves the run folder complete; goes on where last.ckpt stands.
 
     Raises:
-        ValueError: A setting that cannot be, a run folder of other settings, or a set of several
-            labels per video.
+        ValueError: See `small_recipe` and `run`.
     """
-    if folder.multi_label:
-        raise ValueError(
-            "this set may have several labels per video, and this training gives each one; "
-            "give a set with one label per video"
-        )
-    clip = clip_config(folder, recipe)
-    samples = folder.splits["train"]
-    epochs = recipe.epochs or max(32, min(200, 800 * recipe.batch // len(samples)))
-    steps = max(2, epochs * len(samples) // recipe.batch)
-    watched = folder.splits["val"] or folder.splits["test"]
-    _write_config(out, recipe, clip)
+    recipe = small_recipe(folder, small, out)
+    clip, steps = recipe.clip, recipe.train.steps
     kind = "validation" if folder.splits["val"] else "test"
+    samples = folder.splits["train"]
     say(
-        f"{len(samples)} training and {len(watched)} {kind}"
+        f"{len(samples)} training and {len(folder.splits['val'] or folder.splits['test'])} {kind}"
         f" videos of {len(folder.labels)} classes, split by {folder.split_by}"
     )
     say(
-        f"{recipe.model}: clips of {clip.frames} frames, every {_nth(clip.stride)} kept"
+        f"{recipe.model.name}: clips of {clip.frames} frames, every {_nth(clip.stride)} kept"
         f"{f' at {clip.fps:g} fps' if clip.fps else ''}, "
-        f"{clip.crop} px, mirrored: {'half' if clip.flip else 'no'}; {epochs} epochs, {steps} steps"
+        f"{clip.crop} px, mirrored: {'half' if clip.flip else 'no'}; "
+        f"{round(steps * small.batch / len(samples))} epochs, {steps} steps"
     )
-    block: dict[str, Any] = {"scale": recipe.scale} if recipe.model.startswith("nl") else {}
-    torch.manual_seed(recipe.seed)
-    model = build(
-        recipe.model,
-        len(folder.labels),
-        head_window=_window(recipe),
-        width=recipe.width or None,
-        **block,
-    )
-    return train(
-        model,
-        TrainClips(samples, clip, recipe.seed),
-        TestVideos(watched, clip, (1, 1)),
-        out,
-        labels=folder.labels,
-        choose_best=bool(folder.splits["val"]),
-        steps=steps,
-        batch=recipe.batch,
-        lr=recipe.lr,
-        optimizer=recipe.optimizer,
-        weight_decay=recipe.weight_decay,
-        warmup=min(steps // 10, 50),
-        validate_every=max(1, steps // 4),
-        checkpoint_every=max(1, min(100, steps // 5)),
-        workers=workers,
-        max_bad=recipe.max_bad,
-        left_out=folder.bad,
-        seed=recipe.seed,
-        progress=progress,
-    )
+    return run(recipe, folder, out, machine=machine, say=say, progress=progress)
 
 
-def _window(recipe: SmallRecipe) -> int:
-    """Cells of the last map under a training crop: every network here has stride 32."""
-    return max(1, recipe.crop // 32)
+def _network(small: SmallRecipe, out: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """Fields of ModelConfig, and of ClipConfig as the first weights want it."""
+    images = small.init == "imagenet"
+    name = small.model or ("nl5_i3d_r50" if images else "nl1_i3d_tiny")
+    own: dict[str, Any] = {"name": name, "width": small.width or None}
+    if name.startswith("nl"):
+        own["scale"] = "unit" if small.scale is None else small.scale
+    if not small.init or images:
+        return own, image_facts("").clip if images else {}
+    file = weights_file(small.init, out)
+    if is_ours(file) and not small.model:
+        model, meta = read(file)
+        built = {key: value for key, value in model.config.items() if key != "num_classes"}
+        known = {field.name for field in fields(ModelConfig)}
+        network = {key: value for key, value in built.items() if key in known}
+        if "scale" in built and built["scale"] is None:
+            network["scale"] = "unit"
+        network["more"] = {key: value for key, value in built.items() if key not in known}
+        clip = clip_of(meta)
+        kept = ("frames", "stride", "fps", "short", "mean", "std")
+        return network, {key: getattr(clip, key) for key in kept}
+    if is_ours(file):
+        return own, {}
+    tensors, facts = read_weights(file), image_facts(file.name)
+    backbone = describe(tensors, IMAGENET, "")[0]["name"].rpartition("_")[2]
+    return {
+        **own,
+        "name": small.model or f"nl5_i3d_{backbone}",
+        "preset": facts.preset,
+        "width": len(tensors["layer1.0.conv1.weight"]),
+        "scale": "unit" if small.scale is None else small.scale,
+        "more": dict(facts.build),
+    }, facts.clip
+
+
+def _clip(folder: VideoFolder, small: SmallRecipe, fed: Mapping[str, Any]) -> ClipConfig:
+    """The clip: stride and mirroring chosen where nobody says."""
+    frames = small.frames or fed.get("frames", 16)
+    if small.seconds is None and small.fps is None:
+        times: dict[str, Any] = {"frames": frames, "stride": small.stride}
+        if not small.stride and not small.frames and "stride" in fed:
+            times |= {"stride": fed["stride"], "fps": fed["fps"]}
+        elif not small.stride:
+            lengths = sorted(sample.video.frames for sample in folder.splits["train"])
+            # The rest of the video leaves room to draw clips from, and for the test's to differ.
+            median = lengths[len(lengths) // 2]
+            times["stride"] = max(1, min(8, round(0.75 * median / frames)))
+    elif small.seconds is None or small.fps is None or small.stride:
+        raise ValueError(
+            f"a clip is given by frames and stride or by seconds and fps, got "
+            f"stride={small.stride}, seconds={small.seconds} and fps={small.fps}"
+        )
+    else:
+        times = by_time(small.seconds, small.fps)
+    flip = small.flip
+    if flip is None:
+        flip = not any(FLIP_UNSAFE.search(label) for label in folder.labels)
+    crop = small.crop or (112 if small.init else 64)
+    return ClipConfig(
+        **{key: fed[key] for key in ("mean", "std") if key in fed},
+        **times,
+        short=small.short,
+        crop=crop,
+        short_side=(crop, int(crop * small.jitter)),
+        test_short_side=crop,  # one window per frame: the last map has a cell per 32 px
+        flip=flip,
+    )
 
 
 def _nth(stride: int) -> str:
     return "frame" if stride == 1 else f"{stride}{('nd', 'rd')[stride - 2] if stride < 4 else 'th'}"
-
-
-def _write_config(out: Path, recipe: SmallRecipe, clip: ClipConfig) -> None:
-    text = yaml.safe_dump({"recipe": asdict(recipe), "clip": asdict(clip)})
-    file = out / "config.yaml"
-    if (out / "last.ckpt").exists() and file.exists() and file.read_text(encoding="utf-8") != text:
-        raise ValueError(
-            f"{file}: this run has other settings than those given now; "
-            "resume with the same, or choose another folder with --out"
-        )
-    write_atomically(file, text.encode())

@@ -1,0 +1,166 @@
+"""One training step and one validation (Sec. 4.1), as a Lightning module."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nonlocalnet.data.clips import ClipConfig, to_input
+from nonlocalnet.data.sets import TestItem, TrainItem, video_target
+from nonlocalnet.engine.metrics import mean_average_precision
+from nonlocalnet.engine.testing import video_scores
+from nonlocalnet.models.resnet import VideoResNet
+
+
+class Training(pl.LightningModule):
+    """Cross entropy, or one sigmoid per class where a video has several labels (Sec. 5.2).
+
+    The errors logged are the share of wrong first guesses, or 1 - mAP. A step's figures are those
+    of all its clips, whatever the number of processes and of batches that it accumulates.
+
+    Args:
+        model: The network.
+        config: Normalises the clips.
+        lr: Learning rate at the top of the schedule.
+        schedule: Factor on it, by step.
+        optimizer: "sgd", with Nesterov momentum 0.9, or "adamw".
+        weight_decay: Of all weights but those of batch norm and biases.
+        seed: Of dropout and whatever else the step draws.
+        clips_per_epoch: Says which epoch a step is in.
+        multi_label: Labels are (classes,) of 0 and 1.
+    """
+
+    def __init__(
+        self,
+        model: VideoResNet,
+        config: ClipConfig,
+        *,
+        lr: float,
+        schedule: Callable[[int], float],
+        optimizer: Literal["sgd", "adamw"],
+        weight_decay: float,
+        seed: int,
+        clips_per_epoch: int,
+        multi_label: bool = False,
+    ) -> None:
+        super().__init__()
+        self.how: dict[str, Any] = {"multi_label": True} if multi_label else {}
+        self.model, self.config, self.multi_label = model, config, multi_label
+        self.lr, self.schedule = lr, schedule
+        self.optimizer, self.weight_decay = optimizer, weight_decay
+        self.seed, self.clips_per_epoch = seed, clips_per_epoch
+        self.clock = time.perf_counter()
+        self.logits: list[Tensor] = []  # of this step so far
+        self.labels: list[Tensor] = []
+        self.scores: dict[int, tuple[Tensor, Tensor]] = {}  # video -> scores, label
+
+    def on_train_batch_start(self, batch: TrainItem, batch_idx: int) -> None:
+        """Seeds this batch's random numbers, whatever came before and whoever computes it."""
+        within = self.trainer.accumulate_grad_batches
+        batches = self.global_step * within + batch_idx % within
+        number = batches * self.trainer.world_size + self.global_rank
+        text = f"{self.seed}/{number}/0"
+        torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1)
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Training clips move; the views of a video move one by one, in `video_scores`."""
+        if isinstance(batch, TestItem):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def training_step(self, batch: TrainItem, batch_idx: int) -> Tensor:
+        """Loss of one batch of clips."""
+        logits = self.model(to_input(batch.clip, self.config))
+        self.logits.append(logits.detach().float())
+        self.labels.append(batch.label)
+        within = self.trainer.accumulate_grad_batches
+        if (batch_idx + 1) % within == 0:
+            self._log_step()
+        return self._loss(logits, batch.label)
+
+    def _loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        if self.multi_label:
+            return F.binary_cross_entropy_with_logits(logits, label)
+        return F.cross_entropy(logits, label)
+
+    def _log_step(self) -> None:
+        logits, labels = torch.cat(self.logits), torch.cat(self.labels)
+        self.logits.clear()
+        self.labels.clear()
+        clips = len(labels) * self.trainer.world_size
+        now, before = time.perf_counter(), self.clock
+        self.clock = now
+        together = {"sync_dist": True}
+        self.log("train_loss", self._loss(logits, labels), prog_bar=True, **together)
+        if not self.multi_label:
+            wrong = (logits.argmax(1) != labels).float().mean()
+            self.log("train_error", wrong, **together)
+        self.log("clips_per_second", clips / (now - before), prog_bar=True)
+        self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        self.log("epoch", float(self.global_step * clips // self.clips_per_epoch))
+
+    def validation_step(self, item: TestItem, batch_idx: int) -> None:
+        """Scores of one video with the loader's views."""
+        index, views, _ = item
+        if views is None:
+            return
+        loader: Any = self.trainer.val_dataloaders
+        sample = loader.dataset.samples[index]
+        scores = video_scores(self.model, views, self.config, **self.how)
+        classes = len(scores)
+        label = video_target(sample, classes) if self.multi_label else torch.tensor(sample.label)
+        self.scores[index] = scores.cpu(), label
+
+    def on_validation_epoch_end(self) -> None:
+        """Loss and error over the videos of all processes, each counted once."""
+        found = _everyone(self.scores)
+        self.scores = {}
+        if not found:
+            return
+        scores = torch.stack([found[index][0] for index in sorted(found)]).clamp(1e-12, 1)
+        labels = torch.stack([found[index][1] for index in sorted(found)])
+        if self.multi_label:
+            loss = F.binary_cross_entropy(scores, labels)
+            error = torch.tensor(1 - mean_average_precision(scores, labels)[0])
+        else:
+            loss = F.nll_loss(scores.log(), labels)
+            error = (scores.argmax(1) != labels).float().mean()
+        self.log("val_loss", loss)
+        self.log("val_error", error, prog_bar=True)
+
+    def on_validation_end(self) -> None:
+        """The pause does not count as training time."""
+        self.clock = time.perf_counter()
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Batch norm and biases are not decayed; what is frozen has no part in it."""
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in learning if p.ndim > 1]},
+            {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        settings: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
+        if self.optimizer == "adamw":
+            optimizer = torch.optim.AdamW(groups, **settings)
+        else:
+            # The released code rescales its momentum when the rate changes; with the rate outside
+            # of the buffer, as here, that is so by itself.
+            optimizer = torch.optim.SGD(groups, momentum=0.9, nesterov=True, **settings)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _everyone(own: dict[int, Any]) -> dict[int, Any]:
+    """The entries of all processes."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return own
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, own)
+    return {index: entry for part in parts for index, entry in part.items()}

@@ -1,0 +1,172 @@
+"""Runs a recipe: network, first weights, batch norm, schedule; the run folder is the result.
+
+A recipe that starts from another's weights (`init`) finds them in that recipe's run folder, beside
+its own.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, astuple
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from nonlocalnet.data.folder import VideoFolder
+from nonlocalnet.data.sets import TestVideos, TrainClips
+from nonlocalnet.engine.schedule import cosine, tenths
+from nonlocalnet.engine.testing import Protocol
+from nonlocalnet.engine.training import train
+from nonlocalnet.models.resnet import VideoResNet
+from nonlocalnet.nn.batchnorm import affine_bn, freeze_bn
+from nonlocalnet.nn.insert import nonlocal_blocks
+from nonlocalnet.recipes.config import Machine
+from nonlocalnet.recipes.recipe import Recipe
+from nonlocalnet.recipes.start import first_weights
+from nonlocalnet.weights.file import write_atomically
+
+
+def run(
+    recipe: Recipe,
+    folder: VideoFolder,
+    out: Path,
+    *,
+    machine: Machine | None = None,
+    batch: int | None = None,
+    init: str = "",
+    say: Callable[[str], None] = print,
+    progress: bool = True,
+) -> VideoResNet:
+    """Trains by a recipe; goes on where the run folder's last.ckpt stands.
+
+    Args:
+        recipe: What to do.
+        folder: The data.
+        out: The run folder.
+        machine: Precision, workers, accumulation.
+        batch: Clips per process and forward pass; None: the recipe's, shared out. The learning
+            rate follows what it makes of the clips per step.
+        init: First weights instead of the recipe's own.
+        say: Gets a few sentences.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: A setting that cannot be, data of another kind, a run folder of other settings,
+            or first weights that are missing or do not fit.
+    """
+    machine, plan = machine or Machine(), recipe.train
+    _check(recipe, folder)
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    batch = batch or max(1, plan.batch // (world * machine.accumulate))
+    clips = batch * machine.accumulate * world
+    rate = plan.lr * clips / plan.batch
+    watched = folder.splits["val"] or folder.splits["test"]
+    if clips != plan.batch:
+        say(
+            f"{clips} clips per step instead of {plan.batch}: learning rate {rate:g} instead of "
+            f"{plan.lr:g}; the schedule keeps its {plan.steps} steps"
+        )
+    settings = {**asdict(recipe), "machine": {"clips_per_step": clips}}
+    _write_config(out, settings)
+    torch.manual_seed(plan.seed)
+    model = recipe.model.build()
+    asked = recipe.model.name.startswith("nl") or recipe.model.nonlocal_
+    if asked and not nonlocal_blocks(model):
+        raise ValueError(
+            f"{recipe.model.name} asks for non-local blocks, but nonlocal_="
+            f"{recipe.model.nonlocal_} places none; name residual blocks, as res4: [4]"
+        )
+    first_weights(model, recipe, init, out, say)
+    if plan.bn in ("frozen", "trunk"):
+        freeze_bn(model, blocks=plan.bn == "frozen")
+    elif plan.bn == "affine":
+        affine_bn(model)
+    if plan.bn == "sync" and not torch.cuda.is_available():
+        raise ValueError(
+            "train.bn=sync runs on GPUs only, and there is none; take train.bn=train or frozen"
+        )
+    classes = len(folder.labels) if recipe.multi_label else None
+    jitter = plan.validation == "1-clip-jitter"
+    views = None if jitter else astuple(Protocol.parse(plan.validation))
+    return train(
+        model,
+        TrainClips(folder.splits["train"], recipe.clip, plan.seed, classes),
+        TestVideos(watched, recipe.clip, views, plan.seed),
+        out,
+        labels=folder.labels,
+        choose_best=plan.keep == "best",
+        steps=plan.steps,
+        batch=batch,
+        lr=rate,
+        schedule=partial(cosine, steps=plan.steps, warmup=plan.warmup)
+        if plan.schedule == "cosine"
+        else partial(tenths, decay_at=plan.decay_at, warmup=plan.warmup),
+        accumulate=machine.accumulate,
+        max_steps=machine.max_steps,
+        optimizer=plan.optimizer,
+        weight_decay=plan.weight_decay,
+        clip_norm=plan.clip_norm,
+        balanced=plan.balanced,
+        patience=plan.patience,
+        precise_bn_batches=plan.precise_bn,
+        sync_bn=plan.bn == "sync",
+        validate_every=plan.validate_every,
+        checkpoint_every=plan.checkpoint_every,
+        precision=machine.precision,
+        compiled=machine.compile,
+        workers=machine.workers,
+        max_bad=plan.max_bad,
+        left_out=folder.bad,
+        seed=plan.seed,
+        progress=progress,
+    )
+
+
+def _check(recipe: Recipe, folder: VideoFolder) -> None:
+    plan, classes = recipe.train, len(folder.labels)
+    kinds = {True: "several labels", False: "one label"}
+    if recipe.multi_label != folder.multi_label:
+        raise ValueError(
+            f"{recipe.name} is for {kinds[recipe.multi_label]} per video, but the data has "
+            f"{kinds[folder.multi_label]} each; choose a recipe that fits"
+        )
+    if recipe.model.num_classes != classes:
+        raise ValueError(
+            f"{recipe.name} has {recipe.model.num_classes} classes, the data has {classes}; give "
+            f"--model.num_classes {classes} if this is the data that you mean"
+        )
+    if plan.warmup >= plan.steps:
+        raise ValueError(f"a warm-up of {plan.warmup} steps in a run of {plan.steps}; shorten it")
+    late = [step for step in plan.decay_at if step >= plan.steps]
+    if plan.schedule == "steps" and late:
+        raise ValueError(
+            f"the learning rate is to fall at step {late[0]}, after the run's {plan.steps} steps; "
+            "give --train.decay_at that fits, or --train.schedule cosine"
+        )
+    if plan.balanced and recipe.multi_label:
+        raise ValueError(
+            "videos of several labels cannot be drawn by class; leave train.balanced off"
+        )
+    if plan.patience and plan.keep != "best":
+        raise ValueError(
+            "stopping early (train.patience) chooses the weights by validation; it needs "
+            "train.keep=best, and a validation split of its own"
+        )
+    if plan.keep == "best" and not folder.splits["val"]:
+        raise ValueError(
+            "train.keep=best chooses by a validation split, and the data has none (the test split "
+            "must not choose its own winner); take train.keep=last"
+        )
+
+
+def _write_config(out: Path, settings: dict[str, Any]) -> None:
+    text = yaml.safe_dump(settings, sort_keys=False)
+    file = out / "config.yaml"
+    if (out / "last.ckpt").exists() and file.exists() and file.read_text(encoding="utf-8") != text:
+        raise ValueError(
+            f"{file}: this run has other settings than those given now; "
+            "resume with the same, or choose another folder with --out"
+        )
+    write_atomically(file, text.encode())
