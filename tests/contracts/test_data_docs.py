@@ -15,14 +15,14 @@ ROWS = re.findall(r"--frames (\d+) --stride (\d+)`.*--seconds ([\d.]+) --fps ([\
 
 
 def test_there_is_an_example_of_each_list():
-    assert len(LISTS) == 6 and len(ROWS) == 5
+    assert len(LISTS) == 7 and len(ROWS) == 5
 
 
 @pytest.mark.parametrize("text", LISTS, ids=lambda text: text.split("\n")[0])
 def test_its_lists_are_read(tmp_path, text):
     (tmp_path / "list.txt").write_text(text, encoding="utf-8")
     rows = read_list(tmp_path / "list.txt", tmp_path).rows
-    assert rows and all(row.label or row.actions for row in rows)
+    assert rows and all(row.label or row.actions or row.names is not None for row in rows)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=" ".join)

@@ -28,8 +28,8 @@ BROKEN = {
     "several-labels": (
         "list.txt",
         "1.mp4 0\ntwo words.mp4 1,2\n",
-        "DIR/list.txt:2: '1,2' is more than one label; one per video is read from such a "
-        "list (several: the files of Charades), keep one",
+        "DIR/list.txt:2: '1,2' is more than one label, and such a list has one per video; keep "
+        "one, or write a list with the columns path and labels",
     ),
     "names-and-numbers": (
         "list.txt",
@@ -110,6 +110,40 @@ BROKEN = {
         "path,label\n1.mp4,run\n".encode("utf-16"),
         "DIR/list.csv:1: UTF-16 text, where UTF-8 was expected; save the list again as "
         "UTF-8 (a spreadsheet calls it CSV UTF-8)",
+    ),
+    "empty-name": (
+        "list.csv",
+        "path,labels\n1.mp4,run;sit\ntwo words.mp4,run;;sit\n",
+        "DIR/list.csv:3: labels 'run;;sit' of two words.mp4 must be names with a semicolon "
+        "between them, each once, or nothing; correct them",
+    ),
+    "name-twice": (
+        "list.csv",
+        "path,labels\n1.mp4,run; run\n",
+        "DIR/list.csv:2: labels 'run; run' of 1.mp4 must be names with a semicolon between "
+        "them, each once, or nothing; correct them",
+    ),
+    "labels-no-path": (
+        "list.csv",
+        "path,labels\n1.mp4,run\n,run;sit\n",
+        "DIR/list.csv:3: labels 'run;sit' without a path; fill it in or delete the line",
+    ),
+    "label-and-labels": (
+        "list.csv",
+        "path,label,labels\n1.mp4,run,run;sit\n",
+        "DIR/list.csv:1: columns label and labels; keep label where every video has one, "
+        "labels where it may have several",
+    ),
+    "unlike-labels": (
+        "list.csv",
+        "path,labels\n1.mp4,run;sit\n1.mp4,\n",
+        "DIR/list.csv:3: 1.mp4 has label '' here and 'run;sit' in line 2; keep one of the two",
+    ),
+    "nothing-but-empty-labels": (
+        "list.csv",
+        "path,labels\n1.mp4,\ntwo words.mp4,\n",
+        "DIR/list.csv: found 2 videos of 0 classes, needs at least 2 classes; make one "
+        "folder per class with its clips inside, or list them",
     ),
     "one-class": (
         "list.csv",

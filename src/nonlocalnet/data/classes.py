@@ -2,11 +2,12 @@
 
 import difflib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nonlocalnet.data.listed import Listed, same_name
+from nonlocalnet.data.listed import Action, Listed, same_name
 from nonlocalnet.data.tables import read_lines
 
 
@@ -71,7 +72,7 @@ def with_names(
     Raises:
         ValueError: Names and numbers mixed, a name or number that is not there.
     """
-    numbers = {row.where: int(row.label) for row in rows if _is_number(row)}
+    numbers = [int(row.label) for row in rows if _is_number(row)]
     if numbers and len(numbers) < len(rows):
         name = next(row for row in rows if not _is_number(row))
         number = next(row for row in rows if _is_number(row))
@@ -84,7 +85,7 @@ def with_names(
     elif known is not None:
         names, whose = list(known), f"the {len(known)} classes of the network"
     elif numbers:
-        occur = sorted(set(numbers.values()))
+        occur = sorted(set(numbers))
         if occur != list(range(len(occur))):
             gap = next(n for n in range(occur[-1]) if n not in occur)
             notes.append(
@@ -92,13 +93,37 @@ def with_names(
                 f"{len(occur)} that occur are the classes; to keep the numbers, put the names of "
                 "all classes into classes.txt beside the list, one per line"
             )
-        return [str(n) for n in occur], [replace(r, label=str(numbers[r.where])) for r in rows]
+        return [str(n) for n in occur], [replace(row, label=str(int(row.label))) for row in rows]
     else:
         return sorted({row.label for row in rows}), list(rows)
     if numbers and not all(name.isdecimal() for name in names):
         return names, [_by_number(row, names, whose) for row in rows]
     spelt = {same_name(name): name for name in names}
     return names, [_by_name(row, spelt, whose) for row in rows]
+
+
+def with_actions(
+    rows: Sequence[Listed],
+    known: Sequence[str] | None,
+    listed: tuple[Path, list[str]] | None,
+    notes: list[str],
+) -> tuple[list[str], list[Listed]]:
+    """`with_names` for rows with several labels: each becomes an action of the whole video.
+
+    Example:
+        >>> run = Listed(path=Path("a.mp4"), names=("run", "wave"), where="videos.csv:2")
+        >>> names, (row,) = with_actions([run], None, None, [])
+        >>> names, [(names[action.label], action.end) for action in row.actions]
+        (['run', 'wave'], [('run', inf), ('wave', inf)])
+    """
+    single = [replace(row, label=name) for row in rows for name in row.names or ()]
+    names, single = with_names(single, known, listed, notes)
+    numbers = iter([names.index(row.label) for row in single])
+
+    def actions(row: Listed) -> tuple[Action, ...]:
+        return tuple(Action(label=next(numbers), start=0.0, end=math.inf) for _ in row.names or ())
+
+    return names, [replace(row, actions=actions(row)) for row in rows]
 
 
 def _is_number(row: Listed) -> bool:

@@ -122,31 +122,11 @@ def clip_around(video: Video, frame: int, config: ClipConfig) -> np.ndarray:  # 
     return source[clip_at(start, len(source), config.frames, config.stride, config.short)]
 
 
-def training_clip(
-    video: Video, config: ClipConfig, rng: np.random.Generator
-) -> np.ndarray:  # (frames, crop, crop, 3) uint8
-    """A random clip: random start, shorter side, crop and mirror, all drawn from `rng`.
-
-    Raises:
-        BadVideo: See `read_frames`.
-    """
-    source = source_frames(video, config)
-    numbers = random_clip(len(source), config.frames, config.stride, rng, config.short)
-    low, high = config.short_side
-    short_side = int(rng.integers(low, high + 1))
-    size = scaled_size(video.height, video.width, short_side)
-    top, left = (int(rng.integers(0, length - config.crop + 1)) for length in size)
-    clip = read_frames(video, source[numbers], short_side, window=(top, left, config.crop))
-    if config.flip and rng.random() < 0.5:
-        clip = clip[:, :, ::-1]
-    return np.ascontiguousarray(clip)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Views:
     """The views of one video that a test averages over, every frame decoded once."""
 
-    frames: np.ndarray  # (F, H, W, 3) uint8, the union of all views' frames
+    frames: np.ndarray  # (F, H, W, 3) uint8, what all views together show
     clips: np.ndarray  # (clips, T) rows of `frames`
     numbers: np.ndarray  # (clips, T) the same as frame numbers of the video
     squares: tuple[tuple[int, int, int], ...]  # (top, left, side) px of each crop; () = whole frame
@@ -163,6 +143,51 @@ class Views:
             return frames
         top, left, side = self.squares[crop]
         return frames[:, top : top + side, left : left + side]
+
+
+def training_view(video: Video, config: ClipConfig, rng: np.random.Generator) -> Views:
+    """A random clip (Sec. 4.1): start, shorter side, crop and mirror are drawn from `rng`.
+
+    Raises:
+        BadVideo: See `read_frames`.
+    """
+    source = source_frames(video, config)
+    numbers = source[random_clip(len(source), config.frames, config.stride, rng, config.short)]
+    low, high = config.short_side
+    short_side = int(rng.integers(low, high + 1))
+    size = scaled_size(video.height, video.width, short_side)
+    top, left = (int(rng.integers(0, length - config.crop + 1)) for length in size)
+    clip = read_frames(video, numbers, short_side, window=(top, left, config.crop))
+    if config.flip and rng.random() < 0.5:
+        clip = clip[:, :, ::-1]
+    return Views(
+        frames=np.ascontiguousarray(clip),
+        clips=np.arange(config.frames)[None],
+        numbers=numbers[None],
+        squares=(),
+    )
+
+
+def training_clip(
+    video: Video, config: ClipConfig, rng: np.random.Generator
+) -> np.ndarray:  # (frames, crop, crop, 3) uint8
+    """The pixels of a `training_view`."""
+    return training_view(video, config, rng).frames
+
+
+def video_views(
+    video: Video, config: ClipConfig, views: tuple[int, int] | None, seed: int = 0, index: int = 0
+) -> Views:
+    """What a test shows of a video: (clips, crops) of `even_views`, or None, a `training_view`.
+
+    The latter is drawn from (seed, index): the same whenever and wherever it is asked for.
+
+    Raises:
+        BadVideo: See `read_frames`.
+    """
+    if views is None:
+        return training_view(video, config, np.random.default_rng((seed, index)))
+    return even_views(video, config, *views)
 
 
 def even_views(video: Video, config: ClipConfig, clips: int = 10, crops: int = 1) -> Views:

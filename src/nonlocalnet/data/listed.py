@@ -37,6 +37,9 @@ class Listed:
     """Name of the class, or its number as text; empty in a set of several labels per video."""
     actions: tuple[Action, ...] | None = None
     """Of a set of several labels per video; it may be empty."""
+    names: tuple[str, ...] | None = None
+    """Names of the classes (or their numbers) that a video shows, from a list that does not say
+    when; `list_videos` makes actions of the whole video of them."""
     fps: float = 30.0
     """Frames per second, for a folder of frames."""
     split: str | None = None
@@ -45,6 +48,13 @@ class Listed:
     """FILE:LINE of the list, or the path itself; begins every sentence about this video."""
     missing: bool = False
     """The file does not exist."""
+
+    @property
+    def kind(self) -> str:
+        """How it is labelled; all videos of a set are of one kind."""
+        if self.actions is None and self.names is None:
+            return "one label per video"
+        return "several labels per video" if self.actions is None else "actions with their times"
 
 
 def split_named(text: str) -> str | None:

@@ -1,7 +1,7 @@
 """A labelled set as its description names it: nothing is opened here, files are only looked for.
 
 `list_videos` takes a folder or a list. Of a folder, the first layout that fits:
-1. `videos.csv` with the columns path, label and perhaps split;
+1. `videos.csv` with the columns path, label (or labels) and perhaps split;
 2. one list per split (train.csv and val.csv, kinetics_train.txt, Charades_v1_train.csv, ...), in
    the folder itself or in its folder annotations;
 3. folders train, val and test (or videos_train, ...), each with one folder per class;
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nonlocalnet.data import charades
-from nonlocalnet.data.classes import class_list, with_names
+from nonlocalnet.data.classes import class_list, with_actions, with_names
 from nonlocalnet.data.listed import SPLITS, SUFFIXES, Listed, split_named
 from nonlocalnet.data.lists import read_list
 from nonlocalnet.data.splits import split_by_source
@@ -83,9 +83,10 @@ def list_videos(
     else:
         beside, known_classes = source, None
         rows, split_by = _from_folders(source)
-    multi_label = any(row.actions is not None for row in rows)
-    if multi_label:
+    if any(row.actions is not None for row in rows):
         names = charades.class_names(beside)
+    elif any(row.names is not None for row in rows):
+        names, rows = with_actions(rows, labels, known_classes, notes)
     else:
         names, rows = with_names(rows, labels, known_classes, notes)
     if len(names) < 2:
@@ -99,7 +100,7 @@ def list_videos(
         labels=names,
         rows=[row for row in rows if not row.missing],
         missing=[row for row in rows if row.missing],
-        multi_label=multi_label,
+        multi_label=any(row.actions is not None for row in rows),
         split_by=split_by,
         notes=notes,
     )
@@ -179,9 +180,10 @@ def _from_lists(lists: Lists, root: Path, notes: list[str]) -> tuple[list[Listed
         rows = [_located(row, root, row.split or split) for row in read.rows]
         notes += _say_missing(rows, read.kind, root)
         everything += rows
-    if len({row.actions is None for row in everything}) > 1:
+    kinds = sorted({row.kind for row in everything})
+    if len(kinds) > 1:
         named = ", ".join(str(file) for file in lists.values())
-        raise ValueError(f"{named}: some have one label per video, some several; give one kind")
+        raise ValueError(f"{named}: some have {kinds[0]}, some {kinds[1]}; give one kind")
     return everything, split_by
 
 

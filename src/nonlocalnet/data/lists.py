@@ -2,6 +2,7 @@
 
 The first line says which of these it is (docs/data.md shows each):
 header `path,label` and perhaps `split`   ours, comma, semicolon or tab
+header `path,labels` and perhaps `split`  ours, several labels per video
 header with `youtube_id`                  Kinetics, official
 header with `id` and `actions`            Charades, official
 header with `original_vido_id`            Charades, list of frames
@@ -25,7 +26,7 @@ _FRAMES = re.compile(r"(.*\S)\s+(\d+)\s+(\S+)")
 _FOLDER = re.compile(r"(.*\S)\s+(\S+)")
 _COUNTED = re.compile(r"(\d+)\s+(\d+)")
 _SEVERAL = re.compile(r"\d+(?:,\d+)+")
-_FRAME_LIST = ({"original_vido_id", "path", "labels"}, {"original_video_id", "path", "labels"})
+_FRAME_LIST = {"original_vido_id", "original_video_id"}  # as published, and as it should be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +81,15 @@ def read_list(file: Path, root: Path) -> ListFile:
             rows = kinetics.kinetics_rows(table, root)
         elif set(columns) >= charades.OFFICIAL_COLUMNS:
             kind, rows = "charades", charades.charades_rows(table, root, notes)
-        elif "labels" in columns:
+        elif _FRAME_LIST.intersection(columns):
             kind, rows = "charades", charades.frame_list_rows(file, root)
+        elif "labels" in columns and "label" in columns:
+            raise ValueError(
+                f"{file}:{number}: columns label and labels; keep label where every video has "
+                "one, labels where it may have several"
+            )
+        elif "labels" in columns:
+            rows = list(_of_several(table, root))
         else:
             rows = list(_from_table(table, root))
     if not rows:
@@ -93,7 +101,8 @@ def _header(text: str) -> tuple[str, list[str]] | None:
     """(delimiter, lower-case columns) of a first line that is a header this module knows."""
     for delimiter in (",", ";", "\t", " "):
         columns = [cell.strip().strip('"').lower() for cell in text.split(delimiter)]
-        known = {"path", "label"}, kinetics.COLUMNS, charades.OFFICIAL_COLUMNS, *_FRAME_LIST
+        ours = {"path", "label"}, {"path", "labels"}
+        known = *ours, kinetics.COLUMNS, charades.OFFICIAL_COLUMNS
         if any(set(columns) >= names for names in known):
             return delimiter, columns
     return None
@@ -112,6 +121,22 @@ def _looks_like_data(text: str, root: Path) -> bool:
 def _from_table(table: Iterable[tuple[str, dict[str, str]]], root: Path) -> Iterator[Listed]:
     for where, row in table:
         yield _listed(where, root, row["path"], row["label"], row.get("split", ""))
+
+
+def _of_several(table: Iterable[tuple[str, dict[str, str]]], root: Path) -> Iterator[Listed]:
+    for where, row in table:
+        names = tuple(name.strip() for name in row["labels"].split(";")) if row["labels"] else ()
+        if not row["path"]:
+            raise ValueError(
+                f"{where}: labels {row['labels']!r} without a path; fill it in or delete the line"
+            )
+        if "" in names or len(set(names)) < len(names):
+            raise ValueError(
+                f"{where}: labels {row['labels']!r} of {row['path']} must be names with a "
+                "semicolon between them, each once, or nothing; correct them"
+            )
+        split = _split(where, row.get("split", ""))
+        yield Listed(path=root / row["path"], names=names, split=split, where=where)
 
 
 def _from_cells(file: Path, root: Path) -> Iterator[Listed]:
@@ -180,27 +205,32 @@ def _listed(
         )
     if _SEVERAL.fullmatch(label):
         raise ValueError(
-            f"{where}: {label!r} is more than one label; one per video is read from such a list "
-            "(several: the files of Charades), keep one"
+            f"{where}: {label!r} is more than one label, and such a list has one per video; keep "
+            "one, or write a list with the columns path and labels"
         )
-    if split and not split_named(split):
+    return Listed(path=root / path, label=label, split=_split(where, split), where=where)
+
+
+def _split(where: str, text: str) -> str | None:
+    if text and not split_named(text):
         raise ValueError(
-            f"{where}: split must be train, val or test, got {split!r}; correct it or empty it"
+            f"{where}: split must be train, val or test, got {text!r}; correct it or empty it"
         )
-    return Listed(path=root / path, label=label, split=split_named(split), where=where)
+    return split_named(text)
 
 
 def _once(file: Path, rows: list[Listed], notes: list[str]) -> list[Listed]:
-    """Each video of each split once; two labels for one video are a fault."""
+    """Each video of each split once; unlike labels for one video are a fault."""
     seen: dict[Path, Listed] = {}
     kept: dict[tuple[Path, str | None], Listed] = {}
     repeats: list[Listed] = []
     for row in rows:
         before = seen.setdefault(row.path, row)
-        if before.label != row.label:
+        if (before.label, before.names) != (row.label, row.names):
+            here, there = (";".join(r.names) if r.names else r.label for r in (row, before))
             line = before.where.rpartition(":")[2]
             raise ValueError(
-                f"{row.where}: {row.path.name} has label {row.label!r} here and {before.label!r} "
+                f"{row.where}: {row.path.name} has label {here!r} here and {there!r} "
                 f"in line {line}; keep one of the two"
             )
         if kept.setdefault((row.path, row.split), row) is not row:

@@ -20,6 +20,8 @@ TEST_SHARE = 0.25
 def split_by_source(rows: Sequence[Listed], seed: int) -> list[Listed]:
     """A quarter of each class's sources for testing, at least one, drawn by a hash of the name.
 
+    Videos of several labels are drawn as if they were of one class.
+
     Raises:
         ValueError: A class with a single video.
     """
@@ -33,8 +35,9 @@ def split_by_source(rows: Sequence[Listed], seed: int) -> list[Listed]:
             of = {path: path.stem for path in paths}
         if len(paths) < 2:
             raise ValueError(
-                f"class {label!r} has {len(paths)} video, needs at least 2 (one to train on, one "
-                "to test on); add clips or name the split in videos.csv"
+                f"{f'class {label!r}' if label else 'the set'} has {len(paths)} video, needs at "
+                "least 2 (one to train on, one to test on); add clips or name the split in "
+                "videos.csv"
             )
         sizes = Counter(of.values())
         drawn = sorted(sizes, key=lambda s: hashlib.sha256(f"{seed}/{s}".encode()).digest())
