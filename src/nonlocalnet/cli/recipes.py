@@ -27,7 +27,7 @@ def add_arguments(parser) -> None:
 
 def run(options) -> int:
     """Prints the tables, or a line for each rehearsal."""
-    from nonlocalnet.recipes.tables import TABLES
+    from nonlocalnet.recipes.tables import TABLES, recipe_named
 
     if not options.check and (options.names or options.full):
         raise ValueError("names of recipes and --full belong to --check; add it")
@@ -37,9 +37,9 @@ def run(options) -> int:
         raise ValueError(f"no table {options.table!r}; choose one of {', '.join(TABLES)}")
     tables = {name: t for name, t in TABLES.items() if options.table in (None, name)}
     if options.check:
-        rows = [row.recipe for table in tables.values() for row in table.rows if row.recipe]
-        names = options.names or list(dict.fromkeys(recipe.name for recipe in rows))
-        return _check(names, options.full, options.json)
+        rows = (row for table in tables.values() for row in table.rows if row.recipe)
+        names = options.names or dict.fromkeys(row.recipe.name for row in rows)
+        return _check([recipe_named(name) for name in names], options.full, options.json)
     if options.json:
         print(json.dumps({name: _plain(table) for name, table in tables.items()}, indent=1))
         return 0
@@ -73,7 +73,7 @@ def _table(name: str, table) -> list[str]:
     return lines
 
 
-def _check(names: list[str], full: bool, as_json: bool) -> int:
+def _check(recipes, full: bool, as_json: bool) -> int:
     from nonlocalnet.recipes.check import STEPS, rehearse_all
 
     if not as_json:
@@ -84,7 +84,7 @@ def _check(names: list[str], full: bool, as_json: bool) -> int:
             f"{'recipe':30} {'begins with':17} {'clip':>11}  {'test':>7} {'M':>6} "
             f"{'losses':>11} {'s':>4} {'GiB':>5}"
         )
-    for done in rehearse_all(names, full):
+    for done in rehearse_all(recipes, full):
         if as_json:
             print(json.dumps(asdict(done)), flush=True)
             continue

@@ -57,17 +57,16 @@ class Rehearsal:
     """Most memory that the process ever held, all of it, and all rehearsals in it."""
 
 
-def rehearse_all(names: Iterable[str] = (), full: bool = False) -> Iterator[Rehearsal]:
+def rehearse_all(recipes: Iterable[Recipe], full: bool = False) -> Iterator[Rehearsal]:
     """Rehearses recipes one by one, each in a process of its own (its memory is its own then).
 
     Args:
-        names: Of recipes; none: all.
+        recipes: Of `all_recipes()`.
         full: As for `rehearse`.
 
     Raises:
-        ValueError: There is no recipe of a name, or a rehearsal failed.
+        ValueError: A rehearsal failed.
     """
-    recipes = [recipe_named(name) for name in names] or list(all_recipes().values())
     alone = get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=alone, max_tasks_per_child=1) as pool:
         for recipe in recipes:
