@@ -25,6 +25,7 @@ COMMANDS = {
     "predict": "name what happens in one video or in many",
     "explain": "draw where the network looked (Figure 3)",
     "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",
+    "recipes": "the paper's tables, a recipe for each row; --check rehearses them",
     "show-sampling": "which frames and seconds of a video each view takes",
     "convert": "weights of other projects into a model file, and back",
     "verify": "run a model file's probe again: does it answer as when it was written?",
