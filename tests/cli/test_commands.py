@@ -46,6 +46,24 @@ def test_predict_names_files_and_folders(trained, bars, capsys):
     assert "%  down" in capsys.readouterr().out
 
 
+def test_predict_and_explain_read_with_the_reader_asked_for(trained, bars, tmp_path, capsys):
+    file, model = str(bars / "up" / "0.mp4"), ["--model", str(trained), "--json"]
+    drawn = ["--out", str(tmp_path / "arrows.png")]
+    said = {}
+    for reader in ("pyav", "opencv"):
+        assert main(["predict", file, *model, "--reader", reader]) == 0
+        (row,) = json.loads(capsys.readouterr().out)
+        assert main(["explain", file, *model, *drawn, "--reader", reader]) == 0
+        said[reader] = (row["top"], json.loads(capsys.readouterr().out))
+    scores = [{e["label"]: e["score"] for e in top} for top, _ in said.values()]
+    assert scores[0] == pytest.approx(scores[1], abs=0.1)  # scaled by another library
+    assert scores[0] != scores[1]
+    assert said["pyav"][1]["from"] == said["opencv"][1]["from"]
+    for command in (["predict"], ["explain", *drawn]):
+        assert main([*command, file, *model, "--reader", "vlc"]) == 2
+        assert "no reader 'vlc'; choose one of pyav" in capsys.readouterr().err
+
+
 def test_a_run_goes_on_only_when_told(trained, bars, capsys):
     assert main(["train", str(bars), "--out", str(trained)]) == 2
     assert "--resume" in capsys.readouterr().err

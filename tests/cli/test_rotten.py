@@ -90,3 +90,35 @@ def test_a_prepared_set_trains_as_its_source(sets, tmp_path, capsys):
     ]
     first = [float(column[1]) for column in losses]
     assert first[0] == pytest.approx(first[1], abs=0.05)  # resized once more, otherwise the same
+
+
+def test_check_warns_of_a_set_and_not_of_a_heap(sets, tmp_path, capsys):
+    clean, _, _ = sets
+    labelled = tmp_path / "set"
+    for split, letters in (("train", "abcde"), ("test", "fg")):
+        for direction in DIRECTIONS:
+            (labelled / split / direction).mkdir(parents=True)
+            for letter in letters[: 5 if direction == "up" else 4]:
+                source = clean / direction / f"bar{letter}.mp4"
+                shutil.copy(source, labelled / split / direction)
+    shutil.copy(clean / "up" / "bara.mp4", labelled / "test" / "up" / "twin.mp4")
+    bad = labelled / "train" / "up" / "bare.mp4"
+    bad.write_bytes(bad.read_bytes()[:2000])  # not counted: it cannot be learnt from
+    assert main(["check", str(labelled), "--json"]) == 0
+    warnings = json.loads(capsys.readouterr().out)["warnings"]
+    leak = f"{labelled}/test/up/twin.mp4 is {labelled}/train/up/bara.mp4"
+    assert len(warnings) == 2
+    assert "1 of the test videos has the same content as train videos" in warnings[0]
+    assert leak in warnings[0]
+    assert "2 of 2 classes have fewer than 5 training videos" in warnings[1]
+    assert main(["check", str(labelled)]) == 0
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if line.startswith("warning: ")] == [
+        f"warning: {sentence}" for sentence in warnings
+    ]
+
+    heap = tmp_path / "heap"
+    heap.mkdir()
+    shutil.copy(clean / "up" / "bara.mp4", heap)
+    assert main(["check", str(heap)]) == 0
+    assert "warning" not in capsys.readouterr().out

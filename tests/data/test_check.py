@@ -169,3 +169,16 @@ def test_reading_mutants_does_not_grow_memory(tmp_path, count):
             examine(tmp_path, None, 8, name)
         sizes.append(resident())
     assert sizes[-1] < 1.05 * sizes[0]
+
+
+def test_a_folder_without_images_and_a_file_that_cannot_be_read_are_rows(tmp_path):
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "notes.txt").write_text("no picture")
+    names = ["frames", write_video(tmp_path / "good.mp4", 9).name]
+    if Path("/proc/self/mem").exists():  # a file that opens, and whose reads fail
+        (tmp_path / "sick.mp4").symlink_to("/proc/self/mem")
+        names.append("sick.mp4")
+    rows = {row.path: row for row in check(tmp_path, names, tmp_path / "manifest.csv")}
+    assert rows.pop("good.mp4").state == "ok"
+    assert {row.state for row in rows.values()} == {"unreadable"}
+    assert "a folder without images" in rows["frames"].reason

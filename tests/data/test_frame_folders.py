@@ -2,8 +2,11 @@
 
 import av
 import numpy as np
+import pytest
 from videos import frame_with_number, number_of
 
+from nonlocalnet.cli.main import main
+from nonlocalnet.data.clips import ClipConfig, by_time, even_numbers
 from nonlocalnet.data.folder import read_folder
 from nonlocalnet.data.video import read_frames
 
@@ -31,12 +34,16 @@ def test_mmaction2_frames_become_samples(tmp_path):
     assert [number_of(frame) for frame in read_frames(video, [4, 0])] == [4, 0]
 
 
-def test_frames_of_charades_come_at_24_per_second(tmp_path):
+def charades_frames(folder, count):
     lines = ["original_vido_id video_id frame_id path labels"]
     for name in ("A", "B"):
-        write_frames(tmp_path / name, 6)
-        lines += [f'{name} 0 {i} {name}/{name}-{i:06d}.jpg "{i // 3}"' for i in range(6)]
-    (tmp_path / "val.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_frames(folder / name, count)
+        lines += [f'{name} 0 {i} {name}/{name}-{i:06d}.jpg "{i // 3}"' for i in range(count)]
+    (folder / "val.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_frames_of_charades_come_at_24_per_second(tmp_path):
+    charades_frames(tmp_path, 6)
     folder = read_folder(tmp_path / "val.csv", needs=("test",))
     sample = folder.splits["test"][0]
     np.testing.assert_allclose(sample.video.seconds, np.arange(6) / 24)
@@ -44,3 +51,40 @@ def test_frames_of_charades_come_at_24_per_second(tmp_path):
         (0, 0.0, 0.125),
         (1, 0.125, 0.25),
     ]
+
+
+@pytest.mark.parametrize("form", ["frames", "video"])
+def test_prepared_frames_keep_the_rate_of_their_list(tmp_path, form):
+    """24 per second, not the 30 of a folder of images that nobody knows anything about."""
+    source, cache = tmp_path / "source", tmp_path / "cache"
+    charades_frames(source, 36)
+    prepare = ["prepare", str(source / "val.csv"), f"--out={cache}", f"--form={form}"]
+    assert main(prepare) == 0
+    clip = ClipConfig(**by_time(seconds=1.0, fps=8))
+    found = []
+    for prepared in (None, cache):
+        folder = read_folder(source / "val.csv", needs=("test",), prepared=prepared)
+        videos = [sample.video for sample in folder.splits["test"]]
+        assert {video.reader == "images" for video in videos} == {prepared is None}
+        found.append([(video.seconds, even_numbers(video, clip, 4)) for video in videos])
+    for (seconds, numbers), (seconds_again, numbers_again) in zip(*found, strict=True):
+        np.testing.assert_allclose(seconds, np.arange(36) / 24)
+        np.testing.assert_allclose(seconds_again, seconds, atol=0 if form == "frames" else 1e-5)
+        np.testing.assert_array_equal(numbers_again, numbers)
+
+
+def test_a_list_of_another_rate_makes_folders_of_images_anew(tmp_path):
+    """A cache of a 30 fps list does not serve a list of the same folders at 24."""
+    source, cache = tmp_path / "source", tmp_path / "cache"
+    charades_frames(source, 36)
+    (source / "thirty_val.txt").write_text("A 36 0\nB 36 1\n")
+    assert main(["prepare", str(source / "thirty_val.txt"), f"--out={cache}"]) == 0
+    seconds = []
+    for again in (False, True):
+        if again:
+            assert main(["prepare", str(source / "val.csv"), f"--out={cache}"]) == 0
+        folder = read_folder(source / "val.csv", needs=("test",), prepared=cache)
+        assert (folder.splits["test"][0].video.reader == "array") == again
+        seconds.append(folder.splits["test"][0].video.seconds)
+    np.testing.assert_array_equal(*seconds)
+    np.testing.assert_array_equal(seconds[0], np.arange(36) / 24)

@@ -26,19 +26,21 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> int:
-    """Prints how many videos are in which state, and names those that are not ok."""
+    """Names the videos that are not ok, warns of what ails the set, counts the states."""
     from nonlocalnet.cli.progress import progress_bar
-    from nonlocalnet.data.check import STATES, check, videos_under
+    from nonlocalnet.data.check import STATES, check
+    from nonlocalnet.data.found import videos_under
 
     root = Path(options.videos or options.data)
     root = root if root.is_dir() else root.parent
-    paths, notes = videos_under(Path(options.data), root)
+    found = videos_under(Path(options.data), root)
     manifest = Path(options.out) if options.out else root / "manifest.csv"
     with progress_bar("checking") as progress:
         rows = check(
             root,
-            paths,
+            found.rates,
             manifest,
+            rates=found.rates,
             reader=options.reader,
             min_frames=options.min_frames,
             limit_s=options.limit,
@@ -47,14 +49,23 @@ def run(options) -> int:
         )
     counts = Counter(row.state for row in rows)
     bad = [row for row in rows if row.state != "ok"]
+    warnings = found.audit({row.path for row in rows if row.state == "ok"}, root)
     if options.json:
-        report = {"manifest": str(manifest), "states": dict(counts), "notes": notes}
-        print(json.dumps(report | {"bad": [dataclasses.asdict(row) for row in bad]}, indent=1))
+        report = {
+            "manifest": str(manifest),
+            "states": dict(counts),
+            "notes": found.notes,
+            "warnings": warnings,
+            "bad": [dataclasses.asdict(row) for row in bad],
+        }
+        print(json.dumps(report, indent=1))
         return 0
     for row in bad:
         print(f"{row.path}: {row.state}, {row.reason}")
-    for note in notes:
+    for note in found.notes:
         print(f"note: {note}")
+    for sentence in warnings:
+        print(f"warning: {sentence}")
     print(", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]))
     print(f"manifest: {manifest}")
     return 0

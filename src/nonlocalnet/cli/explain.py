@@ -17,6 +17,7 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument("--block", type=str, help="a non-local block by name; default: in res3")
     parser.add_argument("--top", type=int, default=20, help="arrows")
+    parser.add_argument("--reader", type=str, help="pyav, torchcodec or opencv; default: the first")
     parser.add_argument("--out", type=str, default="explain.png", help="the picture")
     parser.add_argument("--json", action="store_true", help="print the arrows as JSON")
 
@@ -37,7 +38,12 @@ def run(options) -> int:
             ) from None
         at = (t, x, y)
     explanation = explain(
-        load(options.model), options.file, at=at, block=options.block, top=options.top
+        load(options.model),
+        options.file,
+        at=at,
+        block=options.block,
+        top=options.top,
+        reader=options.reader,
     )
     draw_arrows(explanation.frames, explanation.look, Path(options.out))
     if options.json:

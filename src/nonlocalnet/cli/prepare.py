@@ -27,16 +27,18 @@ def add_arguments(parser) -> None:
 def run(options) -> int:
     """Checks, prepares, and says what is there and what could not be."""
     from nonlocalnet.cli.progress import progress_bar
-    from nonlocalnet.data.check import check, videos_under
+    from nonlocalnet.data.check import check
+    from nonlocalnet.data.found import videos_under
     from nonlocalnet.data.prepare import prepare, prepared_videos
 
     root = Path(options.videos or options.data)
     root = root if root.is_dir() else root.parent
     cache = Path(options.out)
-    paths, notes = videos_under(Path(options.data), root)
+    found = videos_under(Path(options.data), root)
     common = {"reader": options.reader, "limit_s": options.limit, "workers": options.workers}
     with progress_bar("checking") as progress:
-        rows = check(root, paths, cache / "manifest.csv", **common, progress=progress)
+        manifest = cache / "manifest.csv"
+        rows = check(root, found.rates, manifest, rates=found.rates, **common, progress=progress)
     how = Preparation(short_side=options.short_side, form=options.form)
     with progress_bar("preparing") as progress:
         faults = prepare(root, rows, cache, how, **common, progress=progress)
@@ -44,12 +46,12 @@ def run(options) -> int:
     files = set(prepared_videos(cache).values())
     size = sum(file.stat().st_size for file in files)
     if options.json:
-        report = {"cache": str(cache), "videos": len(files), "bytes": size, "notes": notes}
+        report = {"cache": str(cache), "videos": len(files), "bytes": size, "notes": found.notes}
         print(json.dumps(report | {"faults": faults}, indent=1))
         return 0
     for path, reason in faults.items():
         print(f"left out: {path}: {reason}")
-    for note in notes:
+    for note in found.notes:
         print(f"note: {note}")
     print(f"{len(files)} videos in {cache}, {size / 2**20:.0f} MiB")
     print(f"train from it: nonlocalnet train {options.data} --prepared {cache}")

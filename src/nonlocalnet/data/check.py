@@ -7,8 +7,7 @@ processes that can be killed, so a file that hangs or crashes the decoder is a r
 import csv
 import hashlib
 import io
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,6 @@ from typing import Any
 import numpy as np
 
 from nonlocalnet.data.killable import run_killable
-from nonlocalnet.data.listed import SUFFIXES
-from nonlocalnet.data.listing import list_videos
 from nonlocalnet.data.video import BadVideo, Video, choose_reader, open_video, read_each
 
 STATES = ("ok", "truncated", "no video stream", "too short", "missing", "unreadable")
@@ -43,7 +40,7 @@ class Row:
     duration: float = 0.0
     """Seconds."""
     hash: str = ""
-    """SHA-256 of the content."""
+    """SHA-256 of the content; for a folder of images, of its rate too."""
     size: int = 0
     """Bytes."""
     changed: int = 0
@@ -70,6 +67,7 @@ def check(
     paths: Iterable[str],
     manifest: Path,
     *,
+    rates: Mapping[str, float] | None = None,
     reader: str | None = None,
     min_frames: int = 8,
     limit_s: float = 60.0,
@@ -82,6 +80,7 @@ def check(
         root: The folder.
         paths: Of the videos, relative to it.
         manifest: Where the rows go; an interrupted scan goes on from what it left there.
+        rates: Path -> frames per second, for folders of images; 30 where there is none.
         reader: See `open_video`.
         min_frames: A video with fewer is too short.
         limit_s: Seconds per file.
@@ -92,23 +91,24 @@ def check(
         One row per path, sorted by path.
     """
     wanted = sorted(set(paths))
+    rates = rates or {}
     journal = manifest.with_name(manifest.name + ".part")
     known = {row.path: row for file in (manifest, journal) for row in read_manifest(file)}
     rows = {
         path: known[path]
         for path in wanted
-        if path in known and _stands(known[path], root, min_frames)
+        if path in known and _stands(known[path], root, min_frames, rates.get(path, 30.0))
     }
-    rest = [path for path in wanted if path not in rows]
-    examine_one = partial(examine, root, reader, min_frames)
+    rest = [(path, rates.get(path, 30.0)) for path in wanted if path not in rows]
+    examine_one = partial(_examine_listed, root, reader, min_frames)
     progress(len(rows), len(wanted))
     manifest.parent.mkdir(parents=True, exist_ok=True)
     with journal.open("w", newline="", encoding="utf-8") as lines:
         writer = _writer(lines)
         writer.writerows(asdict(row) for row in rows.values())
-        for path, row in run_killable(examine_one, rest, workers=workers, limit_s=limit_s):
+        for (path, fps), row in run_killable(examine_one, rest, workers=workers, limit_s=limit_s):
             if isinstance(row, BaseException):
-                row = _stamped(root, path, state="unreadable", reason=str(row))
+                row = _stamped(root, path, fps, state="unreadable", reason=str(row))
             rows[path] = row
             writer.writerow(asdict(row))
             lines.flush()
@@ -122,16 +122,16 @@ def check(
     return ordered
 
 
-def examine(root: Path, reader: str | None, min_frames: int, path: str) -> Row:
-    """Opens one video and decodes all of it."""
+def examine(root: Path, reader: str | None, min_frames: int, path: str, fps: float = 30.0) -> Row:
+    """Opens one video and decodes all of it; `fps` is the rate where the video does not say."""
     try:
-        video = open_video(root / path, reader)
+        video = open_video(root / path, reader, fps=fps)
         decoded = {number for number, _ in read_each(video, np.arange(video.frames), 16)}
     except BadVideo as error:
         state = error.state
-        if state == "unreadable" and _cut_short(root / path):
+        if state == "unreadable" and (root / path).is_file() and _cut_short(root / path):
             state = "truncated"
-        return _stamped(root, path, state=state, reason=error.reason)
+        return _stamped(root, path, fps, state=state, reason=error.reason)
     facts: dict[str, Any] = {
         "frames": video.frames,
         "fps": round(video.fps, 6),
@@ -143,11 +143,17 @@ def examine(root: Path, reader: str | None, min_frames: int, path: str) -> Row:
     promised = max(video.frames, video.expected)
     if len(decoded) < promised:
         why = f"{len(decoded)} of {promised} frames can be decoded"
-        return _stamped(root, path, state="truncated", reason=why, **facts)
+        return _stamped(root, path, fps, state="truncated", reason=why, **facts)
     if video.frames < min_frames:
         why = f"{video.frames} frames, fewer than {min_frames}"
-        return _stamped(root, path, state="too short", reason=why, **facts)
-    return _stamped(root, path, state="ok", **facts)
+        return _stamped(root, path, fps, state="too short", reason=why, **facts)
+    return _stamped(root, path, fps, state="ok", **facts)
+
+
+def _examine_listed(
+    root: Path, reader: str | None, min_frames: int, listed: tuple[str, float]
+) -> Row:
+    return examine(root, reader, min_frames, *listed)
 
 
 def read_manifest(file: Path) -> list[Row]:
@@ -179,31 +185,9 @@ def read_manifest(file: Path) -> list[Row]:
     return rows
 
 
-def videos_under(source: Path, root: Path) -> tuple[list[str], list[str]]:
-    """Paths relative to `root` of all videos in a folder or a list, and notes on the set.
-
-    Listed videos that do not exist are among them; a folder need not be a labelled set.
-
-    Raises:
-        ValueError: No such folder or list, a faulty list, or no video.
-    """
-    found = {path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES}
-    notes: list[str] = []
-    try:
-        listing = list_videos(source, videos=root)
-        listed = {row.path for row in (*listing.rows, *listing.missing)}
-        found = found | listed if source.is_dir() else listed
-        notes = listing.notes
-    except ValueError as error:
-        if not source.is_dir() or not found:
-            raise
-        notes.append(f"not a labelled set: {error}")
-    return sorted(os.path.relpath(path, root) for path in found), notes
-
-
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of the names and files of a folder of images, in hexadecimal."""
-    digest = hashlib.sha256()
+def content_hash(path: Path, fps: float) -> str:
+    """SHA-256 of a file, or of the rate, the names and files of a folder, in hexadecimal."""
+    digest = hashlib.sha256(f"{fps:g}".encode() if path.is_dir() else b"")
     for file in _parts(path):
         if path.is_dir():
             digest.update(file.name.encode())
@@ -218,13 +202,17 @@ def _parts(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
 
 
-def _stamped(root: Path, path: str, **facts: Any) -> Row:
-    """A row with what identifies the file's content."""
+def _stamped(root: Path, path: str, rate: float, **facts: Any) -> Row:
+    """A row with what identifies the file's content, as far as it can be read."""
     file = root / path
     if not (file.is_file() or file.is_dir()):
         return Row(path=path, **facts)
     size, changed = _size_and_change(file)
-    return Row(path=path, size=size, changed=changed, hash=content_hash(file), **facts)
+    try:
+        digest = content_hash(file, rate)
+    except OSError:  # no permission, or a bad sector: its row is not ok already
+        digest = ""
+    return Row(path=path, size=size, changed=changed, hash=digest, **facts)
 
 
 def _size_and_change(path: Path) -> tuple[int, int]:
@@ -232,9 +220,10 @@ def _size_and_change(path: Path) -> tuple[int, int]:
     return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
 
 
-def _stands(row: Row, root: Path, min_frames: int) -> bool:
+def _stands(row: Row, root: Path, min_frames: int, fps: float) -> bool:
     """Whether a row can stay: of a good file that did not change (bad ones are tried again)."""
-    return row.state == "ok" and row.frames >= min_frames and unchanged(row, root)
+    same_rate = row.fps == round(fps, 6) or not (root / row.path).is_dir()
+    return row.state == "ok" and row.frames >= min_frames and same_rate and unchanged(row, root)
 
 
 def unchanged(row: Row, root: Path) -> bool:

@@ -141,9 +141,10 @@ def _opener(root: Path, reader: str | None, cache: Path | None) -> Callable[[Lis
             return open_video(path, reader, fps=listed.fps)
         if row.state != "ok":
             raise BadVideo(path, f"{row.state} by the manifest: {row.reason}", row.state)
-        if name in files:
+        same_rate = row.fps == round(listed.fps, 6) or not path.is_dir()  # images know no rate
+        if name in files and same_rate:
             return open_video(files[name])
         video = row.video(root, reader)
-        return replace(video, fps=listed.fps) if path.is_dir() else video  # images know no rate
+        return video if same_rate else replace(video, fps=listed.fps)
 
     return opener

@@ -120,7 +120,7 @@ def prepared_videos(cache: Path) -> dict[str, Path]:
 
 def write_prepared(root: Path, cache: Path, how: Preparation, reader: str | None, row: Row) -> None:
     """Prepares one video; the file appears under its name when it is whole."""
-    video = open_video(root / row.path, reader)
+    video = open_video(root / row.path, reader, fps=row.fps)
     short_side = min(how.short_side, video.height, video.width)
     target = how.file(cache, row)
     part = cache / f"{target.stem}.{os.getpid()}.part{target.suffix}"

@@ -40,15 +40,17 @@ class Classifier:
     clip: ClipConfig
     metadata: dict[str, Any] = field(repr=False)
 
-    def predict(self, path: str | Path, views: str = "10x1") -> Prediction:
-        """Scores of a video by the paper's test.
+    def predict(
+        self, path: str | Path, views: str = "10x1", *, reader: str | None = None
+    ) -> Prediction:
+        """Scores of a video by the paper's test; `reader` as in `open_video`.
 
         Raises:
             BadVideo: The file cannot be read; the text says why.
-            ValueError: `views` is not CLIPSxCROPS.
+            ValueError: `views` is not CLIPSxCROPS, or no such reader.
         """
         protocol = Protocol.parse(views)
-        videos = even_views(open_video(path), self.clip, protocol.clips, protocol.crops)
+        videos = even_views(open_video(path, reader), self.clip, protocol.clips, protocol.crops)
         return Prediction(Path(path), self.labels, video_scores(self.model, videos, self.clip))
 
 

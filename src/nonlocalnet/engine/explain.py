@@ -167,6 +167,7 @@ def explain(
     *,
     block: str | None = None,
     top: int = 20,
+    reader: str | None = None,
 ) -> Explanation:
     """Where a trained network looks in a video, from one position.
 
@@ -176,12 +177,13 @@ def explain(
         at: Seconds, x px and y px in the video, upright; None takes its middle.
         block: See `look`.
         top: See `look`.
+        reader: See `open_video`.
 
     Raises:
         BadVideo: The file cannot be read.
         ValueError: The position lies outside the video, or see `look`.
     """
-    video = open_video(path)
+    video = open_video(path, reader)
     if at is None:
         at = (float(video.seconds[video.frames // 2]), video.width / 2, video.height / 2)
     t, x, y = at
