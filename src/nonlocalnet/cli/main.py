@@ -23,6 +23,7 @@ COMMANDS = {
     "prepare": "resize videos once into a cache that reads quickly",
     "test": "test a trained run with the paper's ten clips",
     "predict": "name what happens in one video or in many",
+    "plot": "draw the errors of runs over their training (Figure 4)",
     "explain": "draw where the network looked (Figure 3)",
     "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",
     "recipes": "the paper's tables, a recipe for each row; --check rehearses them",
