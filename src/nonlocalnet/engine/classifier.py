@@ -77,4 +77,5 @@ def clip_of(metadata: Mapping[str, Any]) -> ClipConfig:
         TypeError: Fields that it does not have.
     """
     fields = metadata["clip"].items()
-    return ClipConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields})
+    clip: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields}
+    return ClipConfig(**clip)

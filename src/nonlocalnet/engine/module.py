@@ -97,11 +97,10 @@ class Training(pl.LightningModule):
         clips = len(labels) * self.trainer.world_size
         now, before = time.perf_counter(), self.clock
         self.clock = now
-        together = {"sync_dist": True}
-        self.log("train_loss", self._loss(logits, labels), prog_bar=True, **together)
+        self.log("train_loss", self._loss(logits, labels), prog_bar=True, sync_dist=True)
         if not self.multi_label:
             wrong = (logits.argmax(1) != labels).float().mean()
-            self.log("train_error", wrong, **together)
+            self.log("train_error", wrong, sync_dist=True)
         self.log("clips_per_second", clips / (now - before), prog_bar=True)
         self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         self.log("epoch", float(self.global_step * clips // self.clips_per_epoch))

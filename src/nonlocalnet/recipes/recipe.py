@@ -50,8 +50,8 @@ class ModelConfig:
         Raises:
             ValueError: See `nonlocalnet.build`.
         """
-        given = {"kind": self.kind, "extent": self.extent}
-        block = {key: value for key, value in given.items() if value is not None}
+        given: dict[str, Any] = {"kind": self.kind, "extent": self.extent}
+        block: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         if self.scale != "preset":
             block["scale"] = None if self.scale == "unit" else self.scale
         return build(
