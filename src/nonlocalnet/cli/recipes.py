@@ -37,8 +37,8 @@ def run(options) -> int:
         raise ValueError(f"no table {options.table!r}; choose one of {', '.join(TABLES)}")
     tables = {name: t for name, t in TABLES.items() if options.table in (None, name)}
     if options.check:
-        ours = (row.recipe for table in tables.values() for row in table.rows)
-        names = options.names or dict.fromkeys(recipe.name for recipe in ours if recipe)
+        ours = [row.recipe for table in tables.values() for row in table.rows if row.recipe]
+        names = options.names or dict.fromkeys(recipe.name for recipe in ours)
         return _check([recipe_named(name) for name in names], options.full, options.json)
     if options.json:
         print(json.dumps({name: _plain(table) for name, table in tables.items()}, indent=1))

@@ -1,7 +1,8 @@
-"""Rehearsals: each recipe at its full-size network, two training steps and one test view.
+"""Rehearsals: each recipe at its full-size network, two training steps and the test of one view.
 
-The videos are noise. A recipe that begins where another one ends (Sec. 5.1, 5.2) begins there in
-its rehearsal too: that one is rehearsed before it, and leaves the weights to load.
+The videos are noise; the steps, the validation and the test are those of any run. A recipe that
+begins where another one ends (Sec. 5.1, 5.2) begins there in its rehearsal too: that one is
+rehearsed before it, and leaves its run folder.
 """
 
 import resource
@@ -10,24 +11,24 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
-from nonlocalnet.data.clips import ClipConfig, even_views, to_input, training_clip
-from nonlocalnet.data.video import Video, open_video
-from nonlocalnet.engine.testing import video_scores
-from nonlocalnet.models.resnet import VideoResNet
-from nonlocalnet.nn.batchnorm import freeze_bn
+from nonlocalnet.data.clips import ClipConfig
+from nonlocalnet.data.folder import Sample, VideoFolder
+from nonlocalnet.data.listed import Action
+from nonlocalnet.data.video import open_video
+from nonlocalnet.engine.classifier import load
+from nonlocalnet.engine.logs import read_metrics
+from nonlocalnet.engine.testing import Protocol, run_test
+from nonlocalnet.recipes.config import Machine
 from nonlocalnet.recipes.recipe import Recipe
-from nonlocalnet.recipes.tables import all_recipes, recipe_named
-from nonlocalnet.weights.file import save
-from nonlocalnet.weights.load import load_pretrained
+from nonlocalnet.recipes.run import run
+from nonlocalnet.recipes.tables import all_recipes
 
 STEPS = 2
 LONG = 64  # frames; from here a full clip's rehearsal works activations out again
@@ -43,7 +44,7 @@ class Rehearsal:
     clip: tuple[int, int, int]
     """Frames, height and width in px of a training clip."""
     view: tuple[int, int, int]
-    """The same of the test view."""
+    """The same of the test's view."""
     clips: int
     """Per step."""
     checkpointing: bool
@@ -52,9 +53,9 @@ class Rehearsal:
     losses: tuple[float, ...]
     """Of the steps."""
     seconds: float
-    """Of the steps and the test."""
+    """Of training (with its validation on one clip) and the test."""
     peak_gib: float
-    """Most memory that the process ever held, all of it, and all rehearsals in it."""
+    """Most memory that the process ever held, rehearsals before this one included."""
 
 
 def rehearse_all(recipes: Iterable[Recipe], full: bool = False) -> Iterator[Rehearsal]:
@@ -70,65 +71,71 @@ def rehearse_all(recipes: Iterable[Recipe], full: bool = False) -> Iterator[Rehe
     alone = get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=alone, max_tasks_per_child=1) as pool:
         for recipe in recipes:
-            try:
-                yield pool.submit(rehearse, recipe, full).result()
-            except BrokenProcessPool:
-                raise ValueError(
-                    f"{recipe.name}: the rehearsal's process was ended from outside, perhaps for "
-                    "want of memory; free some, or leave out --full"
-                ) from None
+            with TemporaryDirectory() as runs:
+                try:
+                    yield pool.submit(rehearse, recipe, Path(runs), full).result()
+                except BrokenProcessPool:
+                    raise ValueError(
+                        f"{recipe.name}: the rehearsal's process was ended from outside, perhaps "
+                        "for want of memory; free some, or leave out --full"
+                    ) from None
 
 
-def rehearse(recipe: Recipe, full: bool = False, leave: Path | None = None) -> Rehearsal:
-    """Builds a recipe's network, takes two steps and tests one view.
+def rehearse(recipe: Recipe, runs: Path, full: bool = False) -> Rehearsal:
+    """Runs two steps of a recipe and tests one view of what they leave.
 
     Args:
-        recipe: Any of `all_recipes()`.
+        recipe: One of `all_recipes()`.
+        runs: Gets its run folder, and those of the recipes before it.
         full: Clips of the recipe's own size, one per step; or else two smaller ones. What comes
             before the recipe is rehearsed on smaller ones in any case.
-        leave: Where to save the network.
 
     Raises:
-        ValueError: The weights do not fit, or a loss or a score is not finite.
+        ValueError: The weights do not fit, or a loss, a gradient or a score is not finite.
     """
+    before = all_recipes().get(recipe.init)
+    if before:
+        rehearse(before, runs)
     clip = recipe.clip if full else reduced(recipe.clip)
     clips = 1 if full else 2
     checkpointing = full and clip.frames > LONG
-    torch.manual_seed(recipe.train.seed)
-    model = replace(recipe.model, checkpointing=checkpointing).build()
-    begins = "random weights"
-    if recipe.init in all_recipes():
-        with TemporaryDirectory() as folder:
-            before = Path(folder) / "best.safetensors"
-            rehearse(recipe_named(recipe.init), leave=before)
-            load_pretrained(model, before, "nonlocalnet")
-        begins = recipe.init
-    if recipe.train.bn == "frozen":
-        freeze_bn(model)
-    video = _noise(clip)
+    smaller = replace(
+        recipe,
+        model=replace(recipe.model, checkpointing=checkpointing),
+        clip=clip,
+        init=before.name if before else "",  # rather than fetch what ImageNet taught
+    )
+    data = _noise(smaller, clips)
+    out = runs / recipe.name
     began = time.perf_counter()
-    losses = _train(model, recipe, clip, video, clips)
-    views = even_views(video, clip, clips=1)
-    scores = video_scores(model.eval(), views, clip)
-    if not (scores.isfinite().all() and np.isfinite(losses).all()):
-        raise ValueError(
-            f"{recipe.name}: losses {losses} and scores from {scores.min():g} to {scores.max():g} "
-            "on noise, where finite ones were expected; look at the recipe's scale and rate"
-        )
-    seconds = time.perf_counter() - began
-    if leave:
-        labels = [str(number) for number in range(recipe.model.num_classes)]
-        save(model, leave, labels=labels, clip=asdict(clip))
+    run(
+        smaller,
+        data,
+        out,
+        machine=Machine(max_steps=STEPS, workers=0),
+        batch=clips,
+        say=lambda sentence: None,
+        progress=False,
+    )
+    trained = load(out)
+    protocol = Protocol.parse("1x1", recipe.test.combine)
+    samples = data.splits["test"]
+    run_test(trained.model, trained.labels, samples, trained.clip, protocol, workers=0)
+    height, width = samples[0].video.height, samples[0].video.width  # of the test's shorter side
     return Rehearsal(
         recipe=recipe.name,
-        begins=begins,
+        begins=before.name if before else "random weights",
         clip=(clip.frames, clip.crop, clip.crop),
-        view=views[0].shape[:3],
+        view=(clip.frames, height, width),
         clips=clips,
         checkpointing=checkpointing,
-        parameters=sum(p.numel() for p in model.parameters()),
-        losses=losses,
-        seconds=seconds,
+        parameters=sum(p.numel() for p in trained.model.parameters()),
+        losses=tuple(
+            float(row["train_loss"])
+            for row in read_metrics(out / "metrics.csv")
+            if row["train_loss"]
+        ),
+        seconds=time.perf_counter() - began,
         peak_gib=_peak_gib(),
     )
 
@@ -139,41 +146,26 @@ def reduced(clip: ClipConfig) -> ClipConfig:
     return replace(clip, frames=frames, crop=64, short_side=(64, 80), test_short_side=64)
 
 
-def _noise(clip: ClipConfig) -> Video:
-    """A video of 4:3, a little longer than a clip."""
-    frames = clip.frames * clip.stride + 8
-    side = clip.test_short_side
+def _noise(recipe: Recipe, count: int) -> VideoFolder:
+    """Videos of 4:3 a little longer than a clip: `count` to train on, one to test."""
+    clip, side = recipe.clip, recipe.clip.test_short_side
+    shape = (clip.frames * clip.stride + 8, side, side * 4 // 3, 3)
     rng = np.random.default_rng(0)
-    return open_video(rng.integers(0, 256, (frames, side, side * 4 // 3, 3), np.uint8))
-
-
-def _train(
-    model: VideoResNet, recipe: Recipe, clip: ClipConfig, video: Video, clips: int
-) -> tuple[float, ...]:
-    """The losses of two steps at the rate of so small a batch."""
-    settings = recipe.train
-    rng = np.random.default_rng(settings.seed)
-    optimizer = torch.optim.SGD(
-        [p for p in model.parameters() if p.requires_grad],
-        lr=settings.lr * clips / settings.batch,
-        momentum=0.9,
-        nesterov=True,
-        weight_decay=settings.weight_decay,
+    several = (Action(label=0, start=0.0, end=1.0), Action(label=1, start=0.5, end=9.0))
+    samples = [
+        Sample(
+            video=open_video(rng.integers(0, 256, shape, np.uint8)),
+            label=None if recipe.multi_label else number,
+            actions=several if recipe.multi_label else (),
+        )
+        for number in range(count + 1)
+    ]
+    return VideoFolder(
+        labels=[str(number) for number in range(recipe.model.num_classes)],
+        splits={"train": samples[:count], "val": [], "test": samples[count:]},
+        split_by="the rehearsal",
+        multi_label=recipe.multi_label,
     )
-    losses = []
-    model.train()
-    for _ in range(STEPS):
-        batch = np.stack([training_clip(video, clip, rng) for _ in range(clips)])
-        logits = model(to_input(torch.from_numpy(batch), clip))
-        if recipe.multi_label:
-            loss = F.binary_cross_entropy_with_logits(logits, (torch.rand_like(logits) < 0.1) * 1.0)
-        else:
-            loss = F.cross_entropy(logits, torch.randint(logits.shape[1], (clips,)))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return tuple(losses)
 
 
 def _peak_gib() -> float:
