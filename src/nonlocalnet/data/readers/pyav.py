@@ -130,7 +130,8 @@ def _promised(stream, rate: float) -> int:
 
 def _index(container, stream, path: Path) -> Index:
     every = [p for p in _packets(container, stream) if p.size]
-    filler = 1 if stream.codec_context.name == "mpeg4" else 0  # bytes
+    codec = getattr(stream.codec_context, "name", "")  # a damaged file may have none
+    filler = 1 if codec == "mpeg4" else 0  # bytes
     packets = [p for p in every if not p.is_discard and p.size > filler]
     hidden = len(every) - len(packets)
     if not packets:
