@@ -60,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a folder in the place of a file, no permission
+        if error.filename is None:
+            raise
+        return _fail(f"{error.filename}: cannot be read or written ({error.strerror})")
 
 
 def _run(name: str, arguments: list[str]) -> int:
