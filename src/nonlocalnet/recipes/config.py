@@ -14,7 +14,7 @@ class SmallRecipe:
     """First weights: a model file or run folder, imagenet (with --model of r50 or r101; torchvision
     fetches them), or a file of an image network; empty: none."""
     epochs: int = 0
-    """Passes over the training videos; 0: as many as make 800 steps, but from 32 to 200."""
+    """Passes over the training videos; 0: as many as make 800 steps, but from 32 to 100."""
     batch: int = 16
     """Clips per step."""
     optimizer: Literal["sgd", "adamw"] = "adamw"

@@ -38,7 +38,7 @@ def small_recipe(folder: VideoFolder, small: SmallRecipe, out: Path) -> Recipe:
     network, fed = _network(small, out)
     samples = folder.splits["train"]
     clip = _clip(folder, small, fed)
-    epochs = small.epochs or max(32, min(200, 800 * small.batch // len(samples)))
+    epochs = small.epochs or max(32, min(100, 800 * small.batch // len(samples)))
     steps = max(2, epochs * len(samples) // small.batch)
     every = max(1, steps // max(1, small.validations))
     window = max(1, clip.crop // 32)  # cells of the last map under a crop: every stride is 32
