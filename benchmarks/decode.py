@@ -25,6 +25,7 @@ from nonlocalnet.data.video import BadVideo, open_video, scaled_size
 
 CONFIG = ClipConfig(flip=False)
 SPAN = CONFIG.frames * CONFIG.stride
+LIMIT_S = 900  # for one turn
 
 
 def generated_set(folder: Path, count: int = 6) -> list[Path]:
@@ -144,61 +145,91 @@ def decoding_alone(video, draw, seed):
 READERS = {f.__name__: f for f in (ours, opencv, decord, torchcodec, naive_pyav, decoding_alone)}
 
 
-def work(name, videos, seeds, ready, go, answers):
+def work(name, videos, seeds, pipe):
+    """Says that it is ready, waits for the start, reads its clips; then when it ended, and MiB."""
     import torch
 
     torch.set_num_threads(1)
-    draws = [Draw(videos[seed % len(videos)], seed) for seed in seeds]
     read = READERS[name]
     try:
+        draws = [Draw(videos[seed % len(videos)], seed) for seed in seeds]
         read(videos[0], draws[0], seeds[0])  # imports and first-use costs
+        pipe.send("ready")
+        pipe.recv()
+        for seed, draw in zip(seeds, draws, strict=True):
+            read(videos[seed % len(videos)], draw, seed)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        pipe.send((time.perf_counter(), memory))
     except Exception as error:
-        ready.wait()
-        answers.put((None, f"{type(error).__name__}: {str(error).splitlines()[0][:60]}"))
-        return
-    ready.wait()
-    go.wait()
-    for seed, draw in zip(seeds, draws, strict=True):
-        read(videos[seed % len(videos)], draw, seed)
-    answers.put((time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+        said = (str(error).splitlines() or [""])[0]
+        pipe.send(Failed(f"{type(error).__name__}: {said[:60]}"))
+
+
+class Failed(str):
+    """Why a reader could not do its turn."""
+
+
+def hear(pipe):
+    """The next word of a worker, which may have died or hang."""
+    if not pipe.poll(LIMIT_S):
+        return Failed(f"no answer in {LIMIT_S} s")
+    try:
+        return pipe.recv()
+    except EOFError:
+        return Failed("its process died")
 
 
 def turn(name, videos, clips, workers):
-    """(clips per second, MiB of the largest worker) of one turn."""
+    """(clips per second, MiB of the largest worker) of one turn, or why it failed."""
     spawn = multiprocessing.get_context("spawn")
-    ready, go, answers = spawn.Barrier(workers + 1), spawn.Event(), spawn.Queue()
-    seeds = [list(range(w, clips, workers)) for w in range(workers)]
-    crew = [spawn.Process(target=work, args=(name, videos, s, ready, go, answers)) for s in seeds]
-    for process in crew:
-        process.start()
-    ready.wait()
-    began = time.perf_counter()
-    go.set()
-    results = [answers.get() for _ in crew]
-    for process in crew:
-        process.join()
-    if any(end is None for end, _ in results):
-        return None, results[0][1]
-    return clips / (max(end for end, _ in results) - began), max(m for _, m in results)
+    crew, pipes = [], []
+    for first in range(workers):
+        pipe, theirs = spawn.Pipe()
+        seeds = list(range(first, clips, workers))
+        crew.append(spawn.Process(target=work, args=(name, videos, seeds, theirs), daemon=True))
+        crew[-1].start()
+        theirs.close()  # so that the pipe ends with the process
+        pipes.append(pipe)
+    try:
+        ready = [hear(pipe) for pipe in pipes]
+        if failed := [answer for answer in ready if isinstance(answer, Failed)]:
+            return failed[0]
+        began = time.perf_counter()
+        for pipe in pipes:
+            pipe.send("go")
+        results = [hear(pipe) for pipe in pipes]
+        if failed := [answer for answer in results if isinstance(answer, Failed)]:
+            return failed[0]
+    finally:
+        for process in crew:
+            process.kill()
+            process.join()
+    ends, memories = zip(*results, strict=True)
+    return clips / (max(ends) - began), max(memories)
 
 
 def table(title, videos, names, clips, rounds, workers):
     found = {name: [] for name in names}
+    failed = {}
     for _ in range(rounds):
-        for name in names:
-            found[name].append(turn(name, videos, clips, workers))
+        for name in (name for name in names if name not in failed):
+            answer = turn(name, videos, clips, workers)
+            if isinstance(answer, Failed):
+                failed[name] = answer
+            else:
+                found[name].append(answer)
     print(f"\n{title}: {len(videos)} videos, {clips} clips, {workers} worker(s)")
     print(f"{'':<16}{'clips/s':>9}{'ours is':>9}{'MiB':>8}")
     rate = {
         name: statistics.median(r for r, _ in turns)
         for name, turns in found.items()
-        if all(r is not None for r, _ in turns)
+        if name not in failed
     }
     for name, turns in found.items():
-        if name not in rate:
-            print(f"{name:<16}  failed: {turns[0][1]}")
+        if name in failed:
+            print(f"{name:<16}  failed: {failed[name]}")
             continue
-        ratio = f"{rate['ours'] / rate[name]:.2f}x"
+        ratio = f"{rate['ours'] / rate[name]:.2f}x" if "ours" in rate else ""
         print(f"{name:<16}{rate[name]:>9.1f}{ratio:>9}{max(m for _, m in turns):>8.0f}")
     return rate
 

@@ -122,3 +122,29 @@ def test_check_warns_of_a_set_and_not_of_a_heap(sets, tmp_path, capsys):
     shutil.copy(clean / "up" / "bara.mp4", heap)
     assert main(["check", str(heap)]) == 0
     assert "warning" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["check", "--reader=vlc"], "no reader 'vlc'"),
+        (["check", "--workers=0"], "workers=0 must be 1 or more"),
+        (["check", "--limit=0"], "limit=0 s above 0"),
+        (["check", "--out={folder}"], "{folder}: cannot be read or written (Is a directory)"),
+        (["prepare", "--out={file}"], "{file}: cannot be read or written (File exists)"),
+        (["prepare", "--out={folder}", "--short-side=0"], "short_side=0 px must be 16 px or more"),
+        (["train", "--out={folder}/run", "--reader=vlc"], "no reader 'vlc'"),
+        (["train", "--out={file}", *SETTINGS], "{file}"),
+    ],
+)
+def test_bad_settings_are_one_sentence(sets, tmp_path, capsys, arguments, sentence):
+    data = tmp_path / "data"
+    for direction in DIRECTIONS:
+        shutil.copytree(sets[0] / direction, data / direction)
+    (tmp_path / "file").touch()
+    places = {"folder": str(tmp_path), "file": str(tmp_path / "file")}
+    command, *rest = [argument.format(**places) for argument in arguments]
+    assert main([command, str(data), *rest]) == 2
+    said = capsys.readouterr().err
+    assert sentence.format(**places) in said
+    assert said.count("\n") == 1

@@ -182,3 +182,10 @@ def test_a_folder_without_images_and_a_file_that_cannot_be_read_are_rows(tmp_pat
     assert rows.pop("good.mp4").state == "ok"
     assert {row.state for row in rows.values()} == {"unreadable"}
     assert "a folder without images" in rows["frames"].reason
+
+
+def test_a_reader_that_cannot_work_blames_no_file(tmp_path):
+    names = [write_video(tmp_path / f"{i}.mp4", 9).name for i in range(2)]
+    with pytest.raises(ValueError, match="no reader 'vlc'; choose one of pyav"):
+        check(tmp_path, names, tmp_path / "manifest.csv", reader="vlc")
+    assert not (tmp_path / "manifest.csv").exists()

@@ -2,6 +2,7 @@
 
 import importlib
 
+import av
 import numpy as np
 import pytest
 from videos import frame_with_number, number_of, write_video
@@ -63,6 +64,37 @@ def test_the_same_frames_as_the_default_reader(tmp_path, reader, kind):
         pictures = np.rot90(pictures, 1, (1, 2))
     assert [number_of(p) for p in pictures] == wanted
     np.testing.assert_allclose(theirs.seconds, ours.seconds, atol=2e-3)
+
+
+def with_filler(source, path):
+    """The AVI file as XviD writes it: the second packet is one byte that shows nothing."""
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        packets = [packet for packet in old.demux(video=0) if packet.size]
+        filler = av.Packet(b"\x7f")
+        filler.time_base = packets[0].time_base
+        for number, packet in enumerate([packets[0], filler, *packets[1:]]):
+            packet.stream, packet.pts, packet.dts = stream, number, number
+            new.mux(packet)
+    return path
+
+
+def test_the_filler_of_xvid_is_no_frame(tmp_path):
+    """HMDB51 is made of such files; the header counts one frame more than there are."""
+    source = write_video(tmp_path / "plain.avi", 20, codec="mpeg4")
+    video = open_video(with_filler(source, tmp_path / "xvid.avi"), "pyav")
+    assert (video.frames, video.expected) == (20, 20)
+    assert [number_of(p) for p in read_frames(video, [19, 0, 1, 2])] == [19, 0, 1, 2]
+    assert len(video.seconds) == 20
+
+
+@pytest.mark.parametrize("reader", ["pyav", *PEERS])
+def test_time_stamps_of_a_file_that_went_bad_are_a_fault_in_words(tmp_path, reader):
+    path = write_video(tmp_path / "v.mkv", 40)
+    video = open_video(path, reader)
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(BadVideo, match=str(path)):
+        print(video.seconds)
 
 
 @pytest.mark.parametrize("short_side", [None, 32, 80])

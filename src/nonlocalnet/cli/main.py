@@ -23,6 +23,7 @@ COMMANDS = {
     "prepare": "resize videos once into a cache that reads quickly",
     "test": "test a trained run with the paper's ten clips",
     "predict": "name what happens in one video or in many",
+    "plot": "draw the errors of runs over their training (Figure 4)",
     "explain": "draw where the network looked (Figure 3)",
     "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",
     "recipes": "the paper's tables, a recipe for each row; --check rehearses them",
@@ -59,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a folder in the place of a file, no permission
+        if error.filename is None:
+            raise
+        return _fail(f"{error.filename}: cannot be read or written ({error.strerror})")
 
 
 def _run(name: str, arguments: list[str]) -> int:

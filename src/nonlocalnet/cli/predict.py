@@ -3,8 +3,11 @@
 import json
 import sys
 from pathlib import Path
+from typing import Literal
 
 HELP = """Name what happens in one video, or in every video of a folder.
+
+Scores sum to 1; those of a model trained on several labels per video are from 0 to 1 each.
 
 Example: nonlocalnet predict clip.mp4 --model runs/mine"""
 
@@ -14,6 +17,9 @@ def add_arguments(parser) -> None:
     parser.add_argument("file", type=str, help="a video, or a folder of videos")
     parser.add_argument("--model", type=str, required=True, help="a run folder or a model file")
     parser.add_argument("--views", type=str, default="10x1", help="CLIPSxCROPS, see test")
+    parser.add_argument(
+        "--combine", type=Literal["mean", "max"], default="mean", help="of the views, see test"
+    )
     parser.add_argument("--reader", type=str, help="pyav, torchcodec or opencv; default: the first")
     parser.add_argument("--top", type=int, default=5, help="labels per video")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
@@ -37,7 +43,9 @@ def run(options) -> int:
     rows, bad = [], 0
     for file in files:
         try:
-            prediction = classifier.predict(file, options.views, reader=options.reader)
+            prediction = classifier.predict(
+                file, options.views, options.combine, reader=options.reader
+            )
         except BadVideo as error:
             bad += 1
             print(f"nonlocalnet: {error}", file=sys.stderr)

@@ -33,13 +33,13 @@ def run(options) -> int:
 
     root = Path(options.videos or options.data)
     root = root if root.is_dir() else root.parent
+    how = Preparation(short_side=options.short_side, form=options.form)
     cache = Path(options.out)
     found = videos_under(Path(options.data), root)
     common = {"reader": options.reader, "limit_s": options.limit, "workers": options.workers}
     with progress_bar("checking") as progress:
         manifest = cache / "manifest.csv"
         rows = check(root, found.rates, manifest, rates=found.rates, **common, progress=progress)
-    how = Preparation(short_side=options.short_side, form=options.form)
     with progress_bar("preparing") as progress:
         faults = prepare(root, rows, cache, how, **common, progress=progress)
     faults |= {row.path: row.reason for row in rows if row.state != "ok"}

@@ -42,6 +42,10 @@ def run(options) -> int:
 
     config = _config(options)
     protocol = Protocol.parse(options.views)
+    if protocol.jitter:
+        raise ValueError(
+            f"--views {protocol} is another random clip for every video and seed; give CLIPSxCROPS"
+        )
     video = open_video(options.file)
     numbers = even_numbers(video, config, protocol.clips)
     stamps = video.seconds

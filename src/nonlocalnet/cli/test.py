@@ -2,8 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 HELP = """Test a run with evenly spread clips of each video, whole frames (Sec. 4.1).
+
+Data with several labels per video are tested with a sigmoid per class; their figure is mAP.
 
 Example: nonlocalnet test runs/mine --data videos/ --views 10x1"""
 
@@ -16,11 +19,25 @@ def add_arguments(parser) -> None:
     parser.add_argument("--prepared", type=str, help="a cache made by nonlocalnet prepare")
     parser.add_argument("--reader", type=str, help="pyav, torchcodec or opencv; default: the first")
     parser.add_argument(
-        "--views", type=str, default="10x1", help="10x1: ten clips of the whole frame; 10x3: crops"
+        "--views",
+        type=str,
+        default="10x1",
+        help="10x1: ten clips of the whole frame; 10x3: crops; 1-clip-jitter: that of Figure 4",
+    )
+    parser.add_argument(
+        "--combine",
+        type=Literal["mean", "max"],
+        default="mean",
+        help="of a video's views: the mean, or the largest score of each class",
     )
     parser.add_argument("--split", type=str, default="test", help="train, val or test")
     parser.add_argument("--out", type=str, help="results file; default RUN/results.json")
-    parser.add_argument("--seed", type=int, default=0, help="draws the split, as in train")
+    parser.add_argument(
+        "--submission", type=str, help="file for Charades' evaluation: id and scores of each video"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="draws the split and 1-clip-jitter, as in train"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that decode ahead")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
@@ -30,12 +47,16 @@ def run(options) -> int:
     from nonlocalnet.cli.progress import progress_bar
     from nonlocalnet.data.folder import SPLITS, read_folder
     from nonlocalnet.engine.classifier import load
-    from nonlocalnet.engine.testing import Protocol, run_test
+    from nonlocalnet.engine.testing import Protocol, run_test, submission
     from nonlocalnet.weights.file import write_atomically
 
     if options.split not in SPLITS:
         raise ValueError(f"--split must be one of {', '.join(SPLITS)}, got {options.split!r}")
-    protocol = Protocol.parse(options.views)
+    if options.submission and options.prepared:
+        raise ValueError(
+            "--submission names videos by their files, and --prepared reads others; leave one out"
+        )
+    protocol = Protocol.parse(options.views, options.combine, options.seed)
     classifier = load(options.run)
     with progress_bar("opening") as progress:
         folder = read_folder(
@@ -53,6 +74,18 @@ def run(options) -> int:
             f"{options.data} has {len(folder.labels)} classes ({', '.join(folder.labels[:3])}, ...)"
             f" but the model was trained on {len(classifier.labels)} "
             f"({', '.join(classifier.labels[:3])}, ...); test on the same classes"
+        )
+    if classifier.metadata.get("multi_label", folder.multi_label) != folder.multi_label:
+        one, several = "one label per video", "several labels per video"
+        given, trained = (several, one) if folder.multi_label else (one, several)
+        raise ValueError(
+            f"{options.data} has {given}, but the model was trained on {trained}; "
+            "test on data of the same kind"
+        )
+    if options.submission and not folder.multi_label:
+        raise ValueError(
+            f"{options.data} has one label per video, and --submission is for several (Charades); "
+            "results.json has the scores of every video"
         )
     if not options.json:
         for sentence in folder.warnings:
@@ -76,14 +109,32 @@ def run(options) -> int:
     out = run_folder if run_folder.is_dir() else run_folder.parent
     out = Path(options.out) if options.out else out / "results.json"
     write_atomically(out, json.dumps(results, indent=1).encode())
+    if options.submission:
+        write_atomically(options.submission, submission(results).encode())
     if options.json:
         print(json.dumps(results["metrics"]))
         return 0
     for name, value in results["metrics"].items():
         print(f"{name:<20} {100 * value:6.2f} %")
+    if "coverage" in results:
+        print(_coverage(results))
     counts = results["protocol"]
     print(
         f"{counts['evaluated']} videos tested, {counts['missing']} unreadable or missing; "
-        f"written to {out}"
+        f"written to {out}{f' and {options.submission}' if options.submission else ''}"
     )
     return 0
+
+
+def _coverage(results) -> str:
+    """What mAP is the mean of, in a sentence."""
+    if not results["metrics"]:
+        return "no video has a label, so there is no mAP"
+    counts = results["coverage"]
+    empty = len(counts["without_positives"])
+    sentence = f"mAP is the mean over {counts['classes'] - empty} of {counts['classes']} classes"
+    if empty:
+        sentence += f"; {empty} have no positive video, first: {counts['without_positives'][0]}"
+    if counts["videos_without_label"]:
+        sentence += f"; mAP_labelled leaves out the {counts['videos_without_label']} without label"
+    return sentence

@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 
 from nonlocalnet.data.killable import run_killable
-from nonlocalnet.data.video import BadVideo, Video, choose_reader, open_video, read_each
+from nonlocalnet.data.video import (
+    BadVideo,
+    Video,
+    choose_reader,
+    open_video,
+    read_each,
+    require_reader,
+)
 
 STATES = ("ok", "truncated", "no video stream", "too short", "missing", "unreadable")
 
@@ -89,7 +96,11 @@ def check(
 
     Returns:
         One row per path, sorted by path.
+
+    Raises:
+        ValueError: The reader cannot work, or a file is in the manifest's place that is none.
     """
+    require_reader(reader)
     wanted = sorted(set(paths))
     rates = rates or {}
     journal = manifest.with_name(manifest.name + ".part")

@@ -10,7 +10,7 @@ from nonlocalnet.data.check import read_manifest, unchanged
 from nonlocalnet.data.listed import SPLITS, Action, Listed
 from nonlocalnet.data.listing import Listing, list_videos
 from nonlocalnet.data.prepare import prepared_videos
-from nonlocalnet.data.video import BadVideo, Video, open_video
+from nonlocalnet.data.video import BadVideo, Video, open_video, require_reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,10 @@ def read_folder(
         prepared: A cache of `nonlocalnet prepare`, whose files are read instead where it has them.
 
     Raises:
-        ValueError: What `list_videos` raises, or no readable video in a split that is needed.
+        ValueError: What `list_videos` raises, no readable video in a split that is needed, or the
+            reader cannot work.
     """
+    require_reader(reader)
     listing = list_videos(source, videos=videos, labels=labels, seed=seed)
     tested = "test" if any(row.split == "test" for row in listing.rows) else "val"
     splits = {tested if split == "test" else split for split in needs}

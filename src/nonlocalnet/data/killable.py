@@ -32,7 +32,13 @@ def run_killable(
 
     Raises:
         MissingLibrary: pebble is not installed.
+        ValueError: No worker, or no time.
     """
+    if workers < 1 or limit_s <= 0:
+        raise ValueError(
+            f"workers={workers} must be 1 or more, and limit={limit_s:g} s above 0: each file is "
+            "read in a process of its own, for so long"
+        )
     pebble = require("pebble", "checking and preparing videos", "video")
     queue = iter(items)
     waiting: dict[Future, Item] = {}

@@ -32,6 +32,7 @@ HUES = {"blue": (70, 110, 245), "orange": (240, 150, 40)}
 
 GROUND = 65  # grey level, of 255
 RADIUS = 8.0  # px, about half of a thing's width
+EDGE = 1.35 * RADIUS  # px, smallest distance of a centre from the border
 APART = 21.0  # px, smallest distance between the centres of two shapes
 DRIFT = 0.35  # px per frame, largest speed along each axis
 
@@ -88,8 +89,8 @@ def scene(seed: int, index: int, label: str) -> Scene:
     rng = np.random.default_rng([seed, index, CLASSES.index(label)])
     hues = [str(hue) for hue in rng.permutation(list(HUES))]
     cue_hue = hues[CLASSES.index(label)]
-    cue = _drifting("ring", cue_hue, 0, CUT - 1, *_paths(rng, 1, CUT)[0])
-    paths = _paths(rng, len(CLASSES), FRAMES - CUT)
+    cue = _drifting("ring", cue_hue, 0, CUT - 1, *tracks(rng, 1, CUT)[0])
+    paths = tracks(rng, len(CLASSES), FRAMES - CUT)
     shapes = [
         _drifting(shape, hue, CUT, FRAMES - 1, *path)
         for shape, hue, path in zip(CLASSES, hues, paths, strict=True)
@@ -183,11 +184,12 @@ def write_longrange(
             places.append((name, role, thing.shape, thing.hue, thing.first, thing.last, *ends))
         progress(index + 1, train + test)
     columns = "path,role,shape,hue,first,last,first_y,first_x,last_y,last_x"
-    _write_csv(folder / "places.csv", columns.split(","), places)
-    _write_csv(folder / "videos.csv", ["path", "label", "split"], listed)
+    write_csv(folder / "places.csv", columns.split(","), places)
+    write_csv(folder / "videos.csv", ["path", "label", "split"], listed)
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A header and rows, UTF-8, the same bytes on every system."""
     with path.open("w", newline="", encoding="utf-8") as lines:
         csv.writer(lines, lineterminator="\n").writerows([header, *rows])
 
@@ -204,19 +206,18 @@ def _distance(shape: str, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     )
 
 
-def _paths(rng: np.random.Generator, count: int, frames: int) -> list[tuple]:
+def tracks(rng: np.random.Generator, count: int, frames: int) -> list[tuple]:
     """(start, speed) of `count` objects that stay inside the frame and apart."""
-    edge = 1.35 * RADIUS
     age = np.arange(frames)[:, None, None]
 
     def fits(track: np.ndarray) -> bool:  # (frames, count, 2)
         gaps = np.hypot(*np.moveaxis(track[:, :, None] - track[:, None], -1, 0))
         gaps[:, range(count), range(count)] = np.inf
-        inside = track.min() >= edge and track.max() <= SIZE - 1 - edge
+        inside = track.min() >= EDGE and track.max() <= SIZE - 1 - EDGE
         return bool(inside and gaps.min() >= APART)
 
     while True:
-        start = rng.uniform(edge, SIZE - 1 - edge, (count, 2))
+        start = rng.uniform(EDGE, SIZE - 1 - EDGE, (count, 2))
         if not fits(start[None]):
             continue
         for _ in range(20):

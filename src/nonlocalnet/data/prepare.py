@@ -20,7 +20,7 @@ from nonlocalnet.data.check import Row, read_manifest
 from nonlocalnet.data.killable import run_killable
 from nonlocalnet.data.optional import require
 from nonlocalnet.data.readers.array import times_file
-from nonlocalnet.data.video import Video, open_video, read_each, scaled_size
+from nonlocalnet.data.video import Video, open_video, read_each, require_reader, scaled_size
 
 TICKS = 90_000  # per second, of the time stamps written
 
@@ -33,6 +33,10 @@ class Preparation:
     """px; smaller videos keep their size."""
     form: Literal["frames", "video"] = "frames"
     """frames: uint8 .npy files, mapped into memory; video: H.264 without B-frames."""
+
+    def __post_init__(self) -> None:
+        if self.short_side < 16:
+            raise ValueError(f"short_side={self.short_side} px must be 16 px or more")
 
     def file(self, cache: Path, row: Row) -> Path:
         """Where a video's prepared form is or will be."""
@@ -66,8 +70,9 @@ def prepare(
         Path -> sentence, for each video that could not be prepared.
 
     Raises:
-        ValueError: The cache was made in another way.
+        ValueError: The cache was made in another way, or the reader cannot work.
     """
+    require_reader(reader)
     good = [row for row in rows if row.state == "ok"]
     cache.mkdir(parents=True, exist_ok=True)
     settings = cache / "prepared.json"

@@ -105,6 +105,18 @@ def choose_reader(path: Path, reader: str | None) -> str:
     return "array" if path.suffix == ".npy" else reader or _first_installed()
 
 
+def require_reader(reader: str | None) -> None:
+    """Says at once that a reader cannot work, before every file of a set is blamed for it.
+
+    Raises:
+        MissingLibrary: Its library is not installed or does not load.
+        ValueError: No such reader.
+    """
+    library = getattr(_reader(choose_reader(Path("video"), reader)), "library", None)
+    if library is not None:
+        library()
+
+
 def read_frames(
     video: Video,
     indices: Sequence[int] | np.ndarray,

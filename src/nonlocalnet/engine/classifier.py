@@ -7,16 +7,19 @@ from typing import Any
 
 from torch import Tensor
 
-from nonlocalnet.data.clips import ClipConfig, even_views
+from nonlocalnet.data.clips import ClipConfig, video_views
 from nonlocalnet.data.video import open_video
-from nonlocalnet.engine.testing import Protocol, video_scores
+from nonlocalnet.engine.testing import Combine, Protocol, video_scores
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.weights.file import read
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Scores of one video, summing to 1."""
+    """Scores of one video: they sum to 1, or each is from 0 to 1 where it may have several labels.
+
+    The latter by `Classifier.multi_label`.
+    """
 
     path: Path
     labels: Sequence[str] = field(repr=False)
@@ -40,18 +43,35 @@ class Classifier:
     clip: ClipConfig
     metadata: dict[str, Any] = field(repr=False)
 
+    @property
+    def multi_label(self) -> bool:
+        """Trained on several labels per video: a sigmoid for each class instead of a softmax."""
+        return bool(self.metadata.get("multi_label", False))
+
     def predict(
-        self, path: str | Path, views: str = "10x1", *, reader: str | None = None
+        self,
+        path: str | Path,
+        views: str = "10x1",
+        combine: Combine = "mean",
+        *,
+        reader: str | None = None,
     ) -> Prediction:
-        """Scores of a video by the paper's test; `reader` as in `open_video`.
+        """Scores of a video by the paper's test.
+
+        Args:
+            path: The video.
+            views: CLIPSxCROPS, or 1-clip-jitter (as the first video of a set has it).
+            combine: Of the views: "mean", or "max", the largest score of each class.
+            reader: As in `open_video`.
 
         Raises:
             BadVideo: The file cannot be read; the text says why.
-            ValueError: `views` is not CLIPSxCROPS, or no such reader.
+            ValueError: `views` or `combine` is none of these, or no such reader.
         """
-        protocol = Protocol.parse(views)
-        videos = even_views(open_video(path, reader), self.clip, protocol.clips, protocol.crops)
-        return Prediction(Path(path), self.labels, video_scores(self.model, videos, self.clip))
+        protocol = Protocol.parse(views, combine)
+        seen = video_views(open_video(path, reader), self.clip, protocol.views, protocol.seed)
+        scores = video_scores(self.model, seen, self.clip, self.multi_label, protocol.combine)
+        return Prediction(Path(path), self.labels, scores)
 
 
 def load(path: str | Path) -> Classifier:

@@ -204,7 +204,7 @@ def explain(
     ]
     frame = int(np.abs(video.seconds[numbers] - t).argmin())
     device = next(classifier.model.parameters()).device
-    scores = view_scores(classifier.model, clip.to(device), config)
+    scores = view_scores(classifier.model, clip.to(device), config, classifier.multi_label)
     best = int(scores.argmax())
     return Explanation(
         path=Path(path),

@@ -33,9 +33,8 @@ def mean_average_precision(
 
     Equal scores share one threshold, as in scikit-learn, so the order of the videos does not
     matter. A class without positives has no average precision: it is nan, and left out of the mean
-    (nan if there is no other). So do PySlowFast and its successors; the Charades authors' script
-    gives nan as well, and then a mean of nan, which the whole test set, with positives everywhere,
-    never shows.
+    (nan if there is no other), as in PySlowFast. The Charades authors' script gives nan as well,
+    and then nan for the mean; their whole test set has positives of every class.
 
     A video without any label is a negative of every class here. The Charades authors' script ranks
     it below all others instead, where it cannot count against any class: for that figure give

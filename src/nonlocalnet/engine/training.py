@@ -139,6 +139,7 @@ def train(
         )
         return DataLoader(train_set, batch_sampler=which, num_workers=workers)
 
+    join_processes()
     world, local = (int(os.environ.get(k, 1)) for k in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     end = min(steps, max_steps or steps)
     validate_every = min(validate_every, end)
@@ -196,6 +197,8 @@ def train(
     with warnings.catch_warnings():  # Lightning's advice on settings chosen here on purpose
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        # Channels-last 1x1 kernels: the same memory by another name.
+        warnings.filterwarnings("ignore", message="Grad strides do not match")
         trainer.fit(
             module,
             DataLoader(train_set, batch_sampler=batches, **parallel),
@@ -206,6 +209,28 @@ def train(
             weights_only=True,
         )
     return model
+
+
+def join_processes() -> None:
+    """Joins the processes of torchrun, if it started this one; Lightning then finds them joined.
+
+    torchrun keeps one store through its restarts (seen in torch 2.14): in a common room of it, a
+    restarted process would look for the others at the addresses of the dead.
+    """
+    env, group = os.environ, torch.distributed
+    if env.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or group.is_initialized():
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(env["LOCAL_RANK"]))
+    rank, world = int(env["RANK"]), int(env["WORLD_SIZE"])
+    store = group.TCPStore(env["MASTER_ADDR"], int(env["MASTER_PORT"]), world, is_master=False)
+    group.init_process_group(
+        "nccl" if cuda else "gloo",
+        store=group.PrefixStore(f"attempt {env['TORCHELASTIC_RESTART_COUNT']}", store),
+        rank=rank,
+        world_size=world,
+    )
 
 
 def steps_done(checkpoint: Path) -> int:

@@ -18,12 +18,12 @@ from nonlocalnet.data.folder import VideoFolder, read_folder
 from nonlocalnet.data.longrange import FPS, write_longrange
 from nonlocalnet.engine.classifier import load
 from nonlocalnet.engine.explain import explain
-from nonlocalnet.engine.logs import read_metrics
 from nonlocalnet.engine.testing import Protocol, run_test
 from nonlocalnet.recipes.config import SmallRecipe
+from nonlocalnet.recipes.curves import run_curve
 from nonlocalnet.recipes.small import run_small
 from nonlocalnet.viz.arrows import draw_arrows
-from nonlocalnet.viz.curves import Curve, draw_curves
+from nonlocalnet.viz.curves import draw_curves
 from nonlocalnet.viz.report import Guess, Picture, Section, Table, report_page
 from nonlocalnet.weights.file import write_atomically
 
@@ -116,7 +116,7 @@ def _report(out: Path, rows: list[dict[str, Any]], folder: VideoFolder, seconds:
     nonlocal_run = first[-1]["run"]
     chance = 1 / len(folder.labels)
     draw_curves(
-        {row["name"]: _curve(row["run"]) for row in first if row["name"] != "C2D, wider"},
+        {row["name"]: run_curve(row["run"]) for row in first if row["name"] != "C2D, wider"},
         pictures / "curves.png",
         chance=1 - chance,
         smooth=5,
@@ -190,18 +190,6 @@ def _summary(rows: list[dict[str, Any]]) -> Table:
         ],
         rows=lines,
         strong=[len(lines) - 1],
-    )
-
-
-def _curve(run: Path) -> Curve:
-    metrics = read_metrics(run / "metrics.csv")
-    train = [(int(r["step"]), float(r["train_error"])) for r in metrics if r["train_error"]]
-    val = [(int(r["step"]), float(r["val_error"])) for r in metrics if r["val_error"]]
-    return Curve(
-        train_steps=[s for s, _ in train],
-        train_error=[e for _, e in train],
-        val_steps=[s for s, _ in val],
-        val_error=[e for _, e in val],
     )
 
 

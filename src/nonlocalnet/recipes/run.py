@@ -6,7 +6,7 @@ its own.
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,7 @@ def run(
             "train.bn=sync runs on GPUs only, and there is none; take train.bn=train or frozen"
         )
     classes = len(folder.labels) if recipe.multi_label else None
-    jitter = plan.validation == "1-clip-jitter"
-    views = None if jitter else astuple(Protocol.parse(plan.validation))
+    views = Protocol.parse(plan.validation).views
     return train(
         model,
         TrainClips(folder.splits["train"], recipe.clip, plan.seed, classes),

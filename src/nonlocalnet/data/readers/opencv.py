@@ -32,7 +32,9 @@ def open_source(path: Path, fps: float) -> Video:
     cv2 = library()
     capture = _capture(path)
     count = sum(1 for _ in iter(capture.grab, False))
-    expected = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+    # XviD's AVI files count a filler that shows nothing.
+    filler = 1 if path.suffix.lower() == ".avi" else 0
+    expected = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) - filler)
     rate = capture.get(cv2.CAP_PROP_FPS)
     good, first = _capture(path).read()
     if not good:
@@ -71,10 +73,18 @@ def read(
 
 
 def seconds(video: Video) -> np.ndarray:  # (frames,) float64
-    """By the time stamps, which only decoding tells here."""
+    """By the time stamps, which only decoding tells here.
+
+    Raises:
+        BadVideo: The file went away or has changed.
+    """
     cv2 = library()
     capture = _capture(video.path)
     times = [capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 for _ in iter(capture.grab, False)]
+    if len(times) != video.frames:
+        raise BadVideo(
+            video.path, f"has {len(times)} frames now, had {video.frames}; check it again"
+        )
     return np.array(times) - times[0]
 
 

@@ -26,7 +26,7 @@ class Index(NamedTuple):
     """The packets of a stream, in the order shown."""
 
     frames: int
-    hidden: int  # packets that an edit list keeps from being shown
+    hidden: int  # packets that show nothing: an edit list says so, or XviD's filler of one byte
     stamps: np.ndarray  # (frames,) int64 ticks, ascending; empty: count frames instead
     key_stamps: np.ndarray  # those of the key frames
 
@@ -130,7 +130,9 @@ def _promised(stream, rate: float) -> int:
 
 def _index(container, stream, path: Path) -> Index:
     every = [p for p in _packets(container, stream) if p.size]
-    packets = [p for p in every if not p.is_discard]
+    codec = getattr(stream.codec_context, "name", "")  # a damaged file may have none
+    filler = 1 if codec == "mpeg4" else 0  # bytes
+    packets = [p for p in every if not p.is_discard and p.size > filler]
     hidden = len(every) - len(packets)
     if not packets:
         raise BadVideo(path, "the video stream holds no frame; record or download it again")

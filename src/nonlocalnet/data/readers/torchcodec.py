@@ -39,8 +39,13 @@ def open_source(path: Path, fps: float) -> Video:
     facts = decoder.metadata
     try:
         first = decoder[0]
+        begins = float(decoder.get_frame_at(0).pts_seconds)
     except FAULTS as error:
         raise BadVideo(path, f"no frame can be decoded ({_first_line(error)})") from None
+    if facts.average_fps and abs(begins - facts.begin_stream_seconds) > 0.5 / facts.average_fps:
+        raise BadVideo(  # the packed B-frames of XviD: it numbers their packets, and loses the end
+            path, "torchcodec does not number the frames of this file rightly; use the reader pyav"
+        )
     return Video(
         path=path,
         reader="torchcodec",
@@ -81,12 +86,21 @@ def read(
 
 
 def seconds(video: Video) -> np.ndarray:  # (frames,) float64
-    """By the time stamps, which only decoding tells here."""
+    """By the time stamps, which only decoding tells here.
+
+    Raises:
+        BadVideo: Not all frames can be decoded.
+    """
     decoder = _decoder(video.path, (16, 16), 1)
-    times = [
-        decoder.get_frames_in_range(i, min(i + CHUNK, video.frames)).pts_seconds.numpy()
-        for i in range(0, video.frames, CHUNK)
-    ]
+    try:
+        times = [
+            decoder.get_frames_in_range(i, min(i + CHUNK, video.frames)).pts_seconds.numpy()
+            for i in range(0, video.frames, CHUNK)
+        ]
+    except FAULTS as error:
+        raise BadVideo(
+            video.path, f"its time stamps cannot be read ({_first_line(error)})", "truncated"
+        ) from None
     return np.concatenate(times) - times[0][0]
 
 

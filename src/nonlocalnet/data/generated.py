@@ -1,0 +1,137 @@
+"""Two small generated sets, real encoded videos that a tiny network learns within minutes.
+
+Both show the shapes of the long-range set (`data.longrange`) on the same dull ground, all of them
+for the whole video; each is what one kind of training needs to be tried on.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nonlocalnet.data.longrange import (
+    EDGE,
+    FRAMES,
+    HUES,
+    SIZE,
+    Scene,
+    Thing,
+    render,
+    tracks,
+    write_csv,
+    write_frames,
+)
+
+MOTIONS = ("falls", "rises")
+SHAPES = {"cross": "blue", "disc": "orange"}
+"""The hue of each shape, where the shapes are the labels."""
+
+
+def write_two_classes(
+    folder: str | Path, *, train: int = 10, test: int = 20, seed: int = 0
+) -> None:
+    """A cross or a disc, blue or orange, that falls or rises: MOTION/NUMBER.mp4 and videos.csv.
+
+    One class is the other played backwards, so no single frame tells them apart, nor do all of
+    them without their order (a C2D); an I3D can. The motions survive mirroring.
+
+    Args:
+        folder: Where to; made if need be.
+        train: Videos of each class for training.
+        test: Videos of each class for testing.
+        seed: Another one gives another set.
+
+    Raises:
+        MissingLibrary: PyAV is not installed.
+        ValueError: A split without videos.
+    """
+    _check(train=train, test=test)
+    folder, rows = Path(folder), []
+    for index in range(len(MOTIONS) * (train + test)):
+        one = moving(seed, index, MOTIONS[index % len(MOTIONS)])
+        name = f"{one.label}/{index:04d}.mp4"
+        write_frames(folder / name, render(one))
+        rows.append((name, one.label, "train" if index < len(MOTIONS) * train else "test"))
+    write_csv(folder / "videos.csv", ["path", "label", "split"], rows)
+
+
+def write_two_labels(folder: str | Path, *, train: int = 40, test: int = 40, seed: int = 0) -> None:
+    """A blue cross, an orange disc, both or neither, drifting: NUMBER.mp4 and videos.csv.
+
+    The list has the column `labels`: names with a semicolon between them, or nothing. In turn a
+    video shows neither, the cross, the disc, both. The hue alone tells the shape.
+
+    Args:
+        folder: Where to; made if need be.
+        train: Videos for training.
+        test: Videos for testing.
+        seed: Another one gives another set.
+
+    Raises:
+        MissingLibrary: PyAV is not installed.
+        ValueError: A split without videos.
+    """
+    _check(train=train, test=test)
+    folder, rows = Path(folder), []
+    for index in range(train + test):
+        shown = [shape for bit, shape in enumerate(SHAPES) if index >> bit & 1]
+        one = drifting(seed, index, shown)
+        name = f"{index:04d}.mp4"
+        write_frames(folder / name, render(one))
+        rows.append((name, one.label, "train" if index < train else "test"))
+    write_csv(folder / "videos.csv", ["path", "labels", "split"], rows)
+
+
+def moving(seed: int, index: int, label: str) -> Scene:
+    """The scene of one video of two classes, a function of its arguments only.
+
+    Example:
+        >>> (thing,) = moving(seed=0, index=3, label="rises").things
+        >>> thing.speed[0] < 0  # y points down
+        True
+    """
+    rng = np.random.default_rng([seed, index])
+    room = SIZE - 1 - 2 * EDGE
+    way = rng.uniform(0.6, 1.0) * room
+    top = EDGE + rng.uniform(0, room - way)
+    across = EDGE + rng.uniform(0, room, 2)  # from side to side as it comes
+    ends = [(top, across[0]), (top + way, across[1])]
+    start, end = ends if label == "falls" else ends[::-1]
+    thing = Thing(
+        shape=str(rng.choice(list(SHAPES))),
+        hue=str(rng.choice(list(HUES))),
+        first=0,
+        last=FRAMES - 1,
+        start=start,
+        speed=((end[0] - start[0]) / (FRAMES - 1), (end[1] - start[1]) / (FRAMES - 1)),
+    )
+    return Scene(label=label, things=(thing,), noise=int(rng.integers(2**31)))
+
+
+def drifting(seed: int, index: int, shapes: Sequence[str]) -> Scene:
+    """The scene of one video of two labels; its label is their names with a semicolon between.
+
+    Example:
+        >>> drifting(seed=0, index=3, shapes=["cross", "disc"]).label
+        'cross;disc'
+    """
+    rng = np.random.default_rng([seed, index])
+    ways = tracks(rng, len(shapes), FRAMES) if shapes else []
+    things = [
+        Thing(
+            shape=shape,
+            hue=SHAPES[shape],
+            first=0,
+            last=FRAMES - 1,
+            start=tuple(start),
+            speed=tuple(speed),
+        )
+        for shape, (start, speed) in zip(shapes, ways, strict=True)
+    ]
+    return Scene(label=";".join(shapes), things=tuple(things), noise=int(rng.integers(2**31)))
+
+
+def _check(**splits: int) -> None:
+    for name, count in splits.items():
+        if count < 1:
+            raise ValueError(f"{name} must be 1 video or more, got {count}")

@@ -1,0 +1,111 @@
+"""The small generated sets: pixels say what the lists say."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from nonlocalnet.data.folder import read_folder
+from nonlocalnet.data.generated import (
+    MOTIONS,
+    SHAPES,
+    drifting,
+    moving,
+    write_two_classes,
+    write_two_labels,
+)
+from nonlocalnet.data.longrange import EDGE, FRAMES, HUES, SIZE
+from nonlocalnet.data.sets import video_target
+from nonlocalnet.data.video import read_frames
+
+
+def coloured(frames):  # (F, H, W, 3) -> (F, H, W)
+    """Pixels of a thing: the ground and its grain are grey."""
+    frames = frames.astype(int)
+    return frames.max(-1) - frames.min(-1) > 60
+
+
+@pytest.fixture(scope="module")
+def two_classes(tmp_path_factory):
+    root = tmp_path_factory.mktemp("two-classes")
+    write_two_classes(root, train=10, test=5)
+    return root
+
+
+@pytest.fixture(scope="module")
+def two_labels(tmp_path_factory):
+    root = tmp_path_factory.mktemp("two-labels")
+    write_two_labels(root, train=16, test=8)
+    return root
+
+
+def test_both_are_read_as_they_are_meant(two_classes, two_labels):
+    one, several = read_folder(two_classes), read_folder(two_labels)
+    assert one.labels == list(MOTIONS) and not one.multi_label
+    assert Counter(s.label for s in one.splits["train"]) == {0: 10, 1: 10}
+    assert Counter(s.label for s in one.splits["test"]) == {0: 5, 1: 5}
+    assert several.labels == list(SHAPES) and several.multi_label
+    found = Counter(tuple(video_target(s, 2).int().tolist()) for s in several.splits["train"])
+    assert found == {(0, 0): 4, (1, 0): 4, (0, 1): 4, (1, 1): 4}
+    assert len(several.splits["test"]) == 8
+    assert one.warnings == several.warnings == [] and not one.bad + several.bad
+
+
+def test_what_falls_goes_down_and_what_rises_goes_up(two_classes):
+    folder = read_folder(two_classes)
+    for sample in folder.splits["train"] + folder.splits["test"]:
+        frames = read_frames(sample.video, range(FRAMES))
+        rows = [np.nonzero(mask)[0].mean() for mask in coloured(frames)]
+        down = np.polyfit(range(FRAMES), rows, 1)[0] * (FRAMES - 1)  # px from first to last
+        assert sample.label is not None
+        assert (down if MOTIONS[sample.label] == "falls" else -down) > 20
+
+
+def test_a_class_is_the_other_one_backwards():
+    """Places, ways, shapes and hues: the same draw makes both, from opposite ends."""
+    for index in range(20):
+        (falls,), (rises,) = (moving(0, index, label).things for label in MOTIONS)
+        assert (falls.shape, falls.hue) == (rises.shape, rises.hue)
+        for frame in (0, 10, FRAMES - 1):
+            back = rises.centre(FRAMES - 1 - frame)
+            assert falls.centre(frame) == pytest.approx(back)
+            assert all(EDGE - 1e-9 <= at <= SIZE - 1 - EDGE + 1e-9 for at in back)
+
+
+def test_pixels_of_each_hue_say_the_labels(two_labels):
+    folder = read_folder(two_labels)
+    for sample in folder.splits["train"] + folder.splits["test"]:
+        frames = read_frames(sample.video, range(FRAMES)).astype(int)
+        mask = coloured(frames)
+        red, blue = frames[..., 0], frames[..., 2]
+        seen = {"blue": (mask & (blue > red)).sum(), "orange": (mask & (red > blue)).sum()}
+        shown = [seen[hue] / FRAMES > 50 for hue in SHAPES.values()]  # px in each frame
+        assert video_target(sample, 2).bool().tolist() == shown
+
+
+def test_things_of_two_labels_drift_and_stay_apart():
+    for index in range(20):
+        one = drifting(0, index, list(SHAPES))
+        assert {thing.hue for thing in one.things} == set(HUES)
+        gaps = [
+            np.hypot(*np.subtract(*(thing.centre(frame) for thing in one.things)))
+            for frame in range(FRAMES)
+        ]
+        assert min(gaps) > 20 and max(gaps) - min(gaps) > 0
+
+
+@pytest.mark.parametrize("write", [write_two_classes, write_two_labels])
+def test_same_seed_same_bytes_other_seed_other_videos(write, tmp_path):
+    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
+        write(tmp_path / name, train=2, test=2, seed=seed)
+    for path in sorted((tmp_path / "one").rglob("*.*")):
+        name = path.relative_to(tmp_path / "one")
+        assert path.read_bytes() == (tmp_path / "again" / name).read_bytes()
+        if path.suffix == ".mp4":
+            assert path.read_bytes() != (tmp_path / "other" / name).read_bytes()
+
+
+@pytest.mark.parametrize("write", [write_two_classes, write_two_labels])
+def test_a_split_without_videos_is_refused(write, tmp_path):
+    with pytest.raises(ValueError, match="test must be 1 video or more, got 0"):
+        write(tmp_path, test=0)
