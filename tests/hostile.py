@@ -199,6 +199,8 @@ def safetensors(good: bytes) -> dict[str, bytes]:
         "other_network": with_meta(model={**meta["model"], "num_classes": 7}),
         "no_probe": with_meta(probe=None),
         "labels_missing": with_meta(labels=meta["labels"][1:]),
+        "labels_no_text": with_meta(labels=list(range(len(meta["labels"])))),
+        "one_logit_for_all": with_meta(probe={**meta["probe"], "logits": [0.0]}),
         "metadata_too_deep": _safetensors(
             {**header, "__metadata__": {"nonlocalnet": "[" * 10**5}}, data
         ),

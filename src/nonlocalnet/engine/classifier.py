@@ -68,5 +68,5 @@ def load(path: str | Path) -> Classifier:
     clip: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields}
     try:
         return Classifier(model, meta["labels"], ClipConfig(**clip), meta)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: its preprocessing is damaged ({error})") from None

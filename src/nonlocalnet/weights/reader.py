@@ -11,7 +11,7 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before it zipped
+_WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, Lightning modules
 _STATES = ("blobs", "model_state", "state_dict", "model_state_dict", "model")
 
 
@@ -43,7 +44,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give a checkpoint (.pkl, .pth, .safetensors)")
+        what = "a folder" if path.is_dir() else "no such file"
+        raise ValueError(f"{path}: {what}; give a checkpoint (.pkl, .pth, .safetensors)")
     try:
         content = _read(path)
     except _Refused as error:
@@ -53,7 +55,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         ) from None
     except Exception as error:
         # A damaged file can fail in any way inside the readers; all of them mean the same here.
-        odd = isinstance(error, KeyError | EOFError)  # their texts are numbers, or empty
+        odd = isinstance(error, KeyError) or not str(error)  # a number, or nothing
         reason = type(error).__name__ if odd else re.split(r"\.\s|\n", str(error))[0][:120]
         raise ValueError(
             f"{path}: not a checkpoint that can be read ({' '.join(reason.split())}); it may be "
@@ -131,6 +133,13 @@ class _Array:
         self.array = array.astype(kind.dtype.newbyteorder("="))
 
 
+def _from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> _Array:
+    """An array as protocol 5 has it."""
+    whole = _Array()
+    whole.__setstate__((1, shape, kind, order == "F", data))
+    return whole
+
+
 def _scalar(kind: Any, data: Any) -> Any:
     """One number of numpy."""
     whole = _Array()
@@ -161,6 +170,8 @@ _KNOWN: Mapping[str, Any] = {
         for core in ("core", "_core")
         for name, stand_in in (("_reconstruct", _Array), ("scalar", _scalar))
     },
+    "numpy.core.numeric._frombuffer": _from_buffer,
+    "numpy._core.numeric._frombuffer": _from_buffer,
 }
 
 
@@ -186,7 +197,39 @@ class _ArrayUnpickler(_PurePython):
             raise _Refused(f"sets the state of a {type(self.stack[-2]).__name__}")
         super().load_build()
 
-    dispatch = {**_PurePython.dispatch, pickle.BUILD[0]: load_build}  # noqa: RUF012
+    def load_bytearray8(self) -> None:
+        """Bytes that are there; Python makes room for as many as the file says."""
+        self.stack.append(self.read(int.from_bytes(self.read(8), "little")))
+
+    def load_setitem(self) -> None:
+        """One key and its value; a nest of tuples as a key may take for ever to hash."""
+        _plain_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        """Many of them."""
+        _plain_keys(self.stack[::2])
+        super().load_setitems()
+
+    def load_dict(self) -> None:
+        """A dictionary that protocol 0 makes at once."""
+        _plain_keys(self.stack[::2])
+        super().load_dict()
+
+    dispatch = {  # noqa: RUF012
+        **_PurePython.dispatch,
+        pickle.BUILD[0]: load_build,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.DICT[0]: load_dict,
+    }
+
+
+def _plain_keys(keys: Sequence[Any]) -> None:
+    for key in keys:
+        if not isinstance(key, str | bytes | int | float | None):
+            raise _Refused(f"has a {type(key).__name__} for a name")
 
 
 def _unwrap(content: Any, path: Path) -> tuple[Mapping[str, Any], str]:
@@ -203,9 +246,10 @@ def _unwrap(content: Any, path: Path) -> tuple[Mapping[str, Any], str]:
     if not state:
         raise ValueError(f"{path}: holds no tensors; give a file with weights")
     if strange := [key for key in state if not isinstance(key, str)]:
-        raise ValueError(f"{path}: a tensor is named {strange[0]!r}; names must be text")
-    if all(key.startswith("module.") for key in state):  # saved from DataParallel
-        state = {key.removeprefix("module."): value for key, value in state.items()}
+        kind = type(strange[0]).__name__
+        raise ValueError(f"{path}: a tensor has a name of type {kind}; names must be text")
+    while wrapper := next((w for w in _WRAPPERS if all(k.startswith(w) for k in state)), None):
+        state = {key.removeprefix(wrapper): value for key, value in state.items()}
     return state, "\n".join(text for text in settings if isinstance(text, str))
 
 
