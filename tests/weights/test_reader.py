@@ -78,6 +78,14 @@ def test_files_of_torch(tmp_path, wrapper, legacy):
     assert checkpoint.text == ("m.pth\nkind: x" if wrapper else "m.pth\n")
 
 
+@pytest.mark.parametrize("legacy", [True, False])
+def test_settings_beside_the_weights_may_have_numbers_and_pairs_for_names(tmp_path, legacy):
+    around = {"optimizer": {"state": {0: {"step": 1}}}, "sizes": {(3, "a"): None, None: 1.5}}
+    content = {"state_dict": {"a": torch.ones(2)}, **around}
+    torch.save(content, tmp_path / "m.pth", _use_new_zipfile_serialization=not legacy)
+    assert list(read_checkpoint(tmp_path / "m.pth").tensors) == ["a"]
+
+
 def test_safetensors_of_anybody(tmp_path):
     save_file({"a": torch.ones(2)}, tmp_path / "m.safetensors")
     assert torch.equal(read_checkpoint(tmp_path / "m.safetensors").tensors["a"], torch.ones(2))
@@ -123,12 +131,12 @@ def test_what_a_pickle_says_of_sizes_takes_no_memory(tmp_path):
 
 def test_a_nest_of_tuples_costs_nothing(tmp_path):
     """2 ** 60 leaves in 200 bytes: whoever hashes or prints it never ends."""
-    nest = b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(60))
+    nest = hostile.nest_of_tuples()
     for number, (content, said) in enumerate(
         [
-            (b"\x80\x02}" + nest + b"K\x01s.", "has a tuple for a name"),
-            (b"\x80\x02}(" + nest + b"K\x01u.", "has a tuple for a name"),
-            (b"(" + nest + b"K\x01d.", "has a tuple for a name"),
+            (b"\x80\x02}" + nest + b"K\x01s.", "has a tuple in the place of a name"),
+            (b"\x80\x02}(" + nest + b"K\x01u.", "has a tuple in the place of a name"),
+            (b"(" + nest + b"K\x01d.", "has a tuple in the place of a name"),
             (b"\x80\x02}X\x01\0\0\0a" + nest + b"s.", "a is a tuple, not a tensor"),
         ]
     ):

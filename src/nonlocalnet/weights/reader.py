@@ -5,6 +5,7 @@ of numpy arrays (Caffe2, Python 2). Whatever a pickle calls is replaced by the f
 of `_KNOWN`; any other name is refused before it is looked up.
 """
 
+import io
 import math
 import pickle
 import re
@@ -83,6 +84,7 @@ def _read(path: Path) -> Any:
         if unpacked > path.stat().st_size:
             raise _Refused("unpacks to more than its own size")
     if head.startswith((b"PK", _LEGACY[: len(head)])):
+        _rehearse(path)
         return _read_torch(path)
     with path.open("rb") as file:
         return _ArrayUnpickler(file, encoding="latin1").load()
@@ -228,8 +230,55 @@ class _ArrayUnpickler(_PurePython):
 
 def _plain_keys(keys: Sequence[Any]) -> None:
     for key in keys:
-        if not isinstance(key, str | bytes | int | float | None):
-            raise _Refused(f"has a {type(key).__name__} for a name")
+        parts = key if isinstance(key, tuple) else (key,)
+        if strange := [part for part in parts if not isinstance(part, _PLAIN)]:
+            raise _Refused(f"has a {type(strange[0]).__name__} in the place of a name")
+
+
+_PLAIN = (str, bytes, int, float, type(None))
+
+
+class _Nothing(dict):
+    """Whatever a pickle for torch calls, in the rehearsal."""
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__()
+
+
+class _Rehearsal(_ArrayUnpickler):
+    """Goes through a pickle before torch does, and calls nothing: only its names are looked at."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Nothing, under any name."""
+        return _Nothing
+
+    def persistent_load(self, pid: Any) -> Any:
+        """The storages stay where they are."""
+        return None
+
+    def load_build(self) -> None:
+        """A state is passed over."""
+        self.stack.pop()
+
+    dispatch = {**_ArrayUnpickler.dispatch, pickle.BUILD[0]: load_build}  # noqa: RUF012
+
+
+def _rehearse(path: Path) -> None:
+    """Refuses names that take for ever to hash; what else is wrong with the file torch will say."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = [name for name in archive.namelist() if name.endswith("data.pkl")]
+                for name in names:
+                    _Rehearsal(io.BytesIO(archive.read(name)), encoding="latin1").load()
+        else:
+            with path.open("rb") as file:
+                for _ in range(5):  # magic, protocol, system, content, storages
+                    _Rehearsal(file, encoding="latin1").load()
+    except _Refused:
+        raise
+    except Exception:
+        return
 
 
 def _unwrap(content: Any, path: Path) -> tuple[Mapping[str, Any], str]:
