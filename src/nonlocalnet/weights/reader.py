@@ -2,25 +2,23 @@
 
 Containers: safetensors; torch.save, zipped and legacy, through torch's tensor-only reader; pickles
 of numpy arrays (Caffe2, Python 2). Whatever a pickle calls is replaced by the few harmless things
-of `_KNOWN`; any other name is refused before it is looked up.
+of `weights.pickles`; any other name is refused before it is looked up.
 """
 
-import io
-import math
 import pickle
 import re
 import warnings
 import zipfile
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
+
+from nonlocalnet.weights.pickles import KNOWN, Array, ArrayUnpickler, Refused, rehearse
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before it zipped
 _WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, Lightning modules
@@ -49,7 +47,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ValueError(f"{path}: {what}; give a checkpoint (.pkl, .pth, .safetensors)")
     try:
         content = _read(path)
-    except _Refused as error:
+    except Refused as error:
         raise ValueError(
             f"{path}: refused, because it {error}, and only tensors, arrays and plain containers "
             "are read; save the bare state dict and try again"
@@ -68,10 +66,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(path=str(path), tensors=tensors, text=f"{path.name}\n{settings}")
 
 
-class _Refused(Exception):
-    """Says what a pickle asked for."""
-
-
 def _read(path: Path) -> Any:
     with path.open("rb") as file:
         head = file.read(16)
@@ -82,17 +76,17 @@ def _read(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > path.stat().st_size:
-            raise _Refused("unpacks to more than its own size")
+            raise Refused("unpacks to more than its own size")
     if head.startswith((b"PK", _LEGACY[: len(head)])):
-        _rehearse(path)
+        rehearse(path)
         return _read_torch(path)
     with path.open("rb") as file:
-        return _ArrayUnpickler(file, encoding="latin1").load()
+        return ArrayUnpickler(file, encoding="latin1").load()
 
 
 def _read_torch(path: Path) -> Any:
     """The tensor-only reader of torch, taught to read numpy's arrays as well."""
-    known: list[Any] = [(stand_in, name) for name, stand_in in _KNOWN.items()]
+    known: list[Any] = [(stand_in, name) for name, stand_in in KNOWN.items()]
     with warnings.catch_warnings(), torch.serialization.safe_globals(known):
         warnings.simplefilter("ignore")
         try:
@@ -100,185 +94,8 @@ def _read_torch(path: Path) -> Any:
         except pickle.UnpicklingError as error:
             said = str(error)
             if name := re.search(r"GLOBAL ([\w.]+)", said):
-                raise _Refused(f"asks for {name[1]}") from None
-            raise _Refused(f"holds what torch does not read ({said[:80]})") from None
-
-
-class _Dtype:
-    """numpy.dtype as pickled: a plain number type, and its byte order set afterwards."""
-
-    def __init__(self, name: str, *_: Any) -> None:
-        if not re.fullmatch(r"[<>=|]?[fiub][1248]", name):
-            raise _Refused(f"holds arrays of {name!r}")
-        self.dtype = np.dtype(name)
-
-    def __setstate__(self, state: Any) -> None:
-        self.dtype = self.dtype.newbyteorder(state[1] if state[1] in "<>" else "=")
-
-
-class _Array:
-    """numpy.ndarray as pickled: made empty, then given shape, type and bytes."""
-
-    def __init__(self, *_: Any) -> None:
-        self.array = np.zeros(0, np.float32)
-
-    def __setstate__(self, state: Any) -> None:
-        _, shape, kind, fortran, data = state
-        if not isinstance(kind, _Dtype):
-            raise _Refused("holds an array without a number type")
-        if not isinstance(data, str | bytes):
-            raise _Refused("holds an array of objects")
-        data = data.encode("latin1") if isinstance(data, str) else data
-        if math.prod(shape) * kind.dtype.itemsize != len(data):
-            raise ValueError(f"an array of shape {tuple(shape)} has {len(data)} bytes")
-        array = np.frombuffer(data, kind.dtype).reshape(shape, order="F" if fortran else "C")
-        self.array = array.astype(kind.dtype.newbyteorder("="))
-
-
-def _from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> _Array:
-    """An array as protocol 5 has it."""
-    whole = _Array()
-    whole.__setstate__((1, shape, kind, order == "F", data))
-    return whole
-
-
-def _scalar(kind: Any, data: Any) -> Any:
-    """One number of numpy."""
-    whole = _Array()
-    whole.__setstate__((1, (), kind, False, data))
-    return whole.array.item()
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes into pickles of protocol 2."""
-    if encoding != "latin1":
-        raise _Refused(f"encodes text as {encoding!r}")
-    return text.encode("latin1")
-
-
-def _no_bytes() -> bytes:
-    """How Python 3 writes the bytes of an empty array there."""
-    return b""
-
-
-_KNOWN: Mapping[str, Any] = {
-    "collections.OrderedDict": OrderedDict,
-    "_codecs.encode": _encode,
-    "__builtin__.bytes": _no_bytes,
-    "numpy.dtype": _Dtype,
-    "numpy.ndarray": _Array,
-    **{
-        f"numpy.{core}.multiarray.{name}": stand_in
-        for core in ("core", "_core")
-        for name, stand_in in (("_reconstruct", _Array), ("scalar", _scalar))
-    },
-    "numpy.core.numeric._frombuffer": _from_buffer,
-    "numpy._core.numeric._frombuffer": _from_buffer,
-}
-
-
-_PurePython: Any = pickle._Unpickler  # the one in C lets a file choose the size of its memo
-
-
-class _ArrayUnpickler(_PurePython):
-    """Python's unpickler, which knows nothing but the stand-ins."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Only the stand-ins."""
-        if f"{module}.{name}" not in _KNOWN:
-            raise _Refused(f"asks for {module}.{name}")
-        return _KNOWN[f"{module}.{name}"]
-
-    def persistent_load(self, pid: Any) -> Any:
-        """Nothing lies outside the pickle."""
-        raise _Refused("points to something outside itself")
-
-    def load_build(self) -> None:
-        """State only for arrays and their types, never for what was found by name."""
-        if not isinstance(self.stack[-2], _Array | _Dtype):
-            raise _Refused(f"sets the state of a {type(self.stack[-2]).__name__}")
-        super().load_build()
-
-    def load_bytearray8(self) -> None:
-        """Bytes that are there; Python makes room for as many as the file says."""
-        self.stack.append(self.read(int.from_bytes(self.read(8), "little")))
-
-    def load_setitem(self) -> None:
-        """One key and its value; a nest of tuples as a key may take for ever to hash."""
-        _plain_keys(self.stack[-2:-1])
-        super().load_setitem()
-
-    def load_setitems(self) -> None:
-        """Many of them."""
-        _plain_keys(self.stack[::2])
-        super().load_setitems()
-
-    def load_dict(self) -> None:
-        """A dictionary that protocol 0 makes at once."""
-        _plain_keys(self.stack[::2])
-        super().load_dict()
-
-    dispatch = {  # noqa: RUF012
-        **_PurePython.dispatch,
-        pickle.BUILD[0]: load_build,
-        pickle.BYTEARRAY8[0]: load_bytearray8,
-        pickle.SETITEM[0]: load_setitem,
-        pickle.SETITEMS[0]: load_setitems,
-        pickle.DICT[0]: load_dict,
-    }
-
-
-def _plain_keys(keys: Sequence[Any]) -> None:
-    for key in keys:
-        parts = key if isinstance(key, tuple) else (key,)
-        if strange := [part for part in parts if not isinstance(part, _PLAIN)]:
-            raise _Refused(f"has a {type(strange[0]).__name__} in the place of a name")
-
-
-_PLAIN = (str, bytes, int, float, type(None))
-
-
-class _Nothing(dict):
-    """Whatever a pickle for torch calls, in the rehearsal."""
-
-    def __init__(self, *_: Any) -> None:
-        super().__init__()
-
-
-class _Rehearsal(_ArrayUnpickler):
-    """Goes through a pickle before torch does, and calls nothing: only its names are looked at."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Nothing, under any name."""
-        return _Nothing
-
-    def persistent_load(self, pid: Any) -> Any:
-        """The storages stay where they are."""
-        return None
-
-    def load_build(self) -> None:
-        """A state is passed over."""
-        self.stack.pop()
-
-    dispatch = {**_ArrayUnpickler.dispatch, pickle.BUILD[0]: load_build}  # noqa: RUF012
-
-
-def _rehearse(path: Path) -> None:
-    """Refuses names that take for ever to hash; what else is wrong with the file torch will say."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                names = [name for name in archive.namelist() if name.endswith("data.pkl")]
-                for name in names:
-                    _Rehearsal(io.BytesIO(archive.read(name)), encoding="latin1").load()
-        else:
-            with path.open("rb") as file:
-                for _ in range(5):  # magic, protocol, system, content, storages
-                    _Rehearsal(file, encoding="latin1").load()
-    except _Refused:
-        raise
-    except Exception:
-        return
+                raise Refused(f"asks for {name[1]}") from None
+            raise Refused(f"holds what torch does not read ({said[:80]})") from None
 
 
 def _unwrap(content: Any, path: Path) -> tuple[Mapping[str, Any], str]:
@@ -304,7 +121,7 @@ def _unwrap(content: Any, path: Path) -> tuple[Mapping[str, Any], str]:
 
 def _tensor(key: str, value: Any, limit: int, path: Path) -> Tensor:
     """A tensor that owns all the bytes its shape needs, whatever the file said."""
-    if isinstance(value, _Array):
+    if isinstance(value, Array):
         value = torch.from_numpy(value.array)
     elif isinstance(value, int | float):
         value = torch.tensor(value)
