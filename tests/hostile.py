@@ -112,6 +112,15 @@ def _torch_state() -> dict:
     return {"model_state": {name: torch.from_numpy(a) for name, a in _good().items()}}
 
 
+def nest_of_tuples() -> bytes:
+    """Of a pickle: a tuple of 2 ** 60 leaves, which nobody can hash or print."""
+    return b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(60))
+
+
+def _nest_for_a_name() -> bytes:
+    return b"\x80\x02}" + nest_of_tuples() + b"K\x01s."
+
+
 def torch_zips(mark: Path) -> dict[str, bytes]:
     """Bad files of torch.save, by what is bad about them."""
     good = _save(_torch_state())
@@ -126,6 +135,7 @@ def torch_zips(mark: Path) -> dict[str, bytes]:
         "short_storage": _with_entry(good, "data/0", b"\0" * 8),
         "packed": _with_entry(good, "none", None, compression=zipfile.ZIP_DEFLATED),
         "whole_module": _save(nn.Linear(2, 2)),
+        "nest_for_a_name": _with_entry(good, "data.pkl", _nest_for_a_name()),
         "torchscript": _with_entry(good, "constants.pkl", b"", add=True),
         "stretched": _save({"w": stretched}),
         "cut_off": good[: len(good) // 2],
@@ -146,6 +156,7 @@ def torch_legacy(mark: Path) -> dict[str, bytes]:
         "eval": _save({"w": Runs(mark, "eval")}, legacy=True),
         "call_in_an_object_array": _save({"w": _objects(mark)}, legacy=True),
         "call_for_the_protocol": magic + bomb,
+        "nest_for_a_name": magic + protocol + _nest_for_a_name(),
         "call_for_the_system": magic + protocol + bomb,
         "call_for_the_storages": good[: -len(good) // 4] + bomb,
         "whole_module": _save(nn.Linear(2, 2), legacy=True),
@@ -199,6 +210,8 @@ def safetensors(good: bytes) -> dict[str, bytes]:
         "other_network": with_meta(model={**meta["model"], "num_classes": 7}),
         "no_probe": with_meta(probe=None),
         "labels_missing": with_meta(labels=meta["labels"][1:]),
+        "labels_no_text": with_meta(labels=list(range(len(meta["labels"])))),
+        "one_logit_for_all": with_meta(probe={**meta["probe"], "logits": [0.0]}),
         "metadata_too_deep": _safetensors(
             {**header, "__metadata__": {"nonlocalnet": "[" * 10**5}}, data
         ),

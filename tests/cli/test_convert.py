@@ -6,6 +6,9 @@ import foreign
 import hostile
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from videos import write_video
 
 import nonlocalnet as nln
 from nonlocalnet.cli.main import main
@@ -116,6 +119,8 @@ SAFETENSORS = [
     "other_network",
     "no_probe",
     "labels_missing",
+    "labels_no_text",
+    "one_logit_for_all",
     "metadata_too_deep",
     "tensor_missing",
 ]
@@ -129,6 +134,53 @@ def test_bad_model_files_are_refused(files, tmp_path, capsys, name):
     refused(["verify", str(tmp_path / "m.safetensors")], capsys)
     refused(["convert", str(tmp_path / "m.safetensors"), str(tmp_path / "out")], capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "clip",
+    [
+        {"frames": "x"},
+        {"frames": 0},
+        {"frames": 10**9},
+        {"colour": 1},
+        {"mean": "x"},
+        {"mean": [1, 2]},
+        {"std": 0},
+        {"std": float("nan")},
+        {"short_side": [256]},
+        {"short_side": 256},
+    ],
+    ids=str,
+)
+def test_damaged_preprocessing_is_refused(tmp_path, capsys, clip):
+    model = nln.build("c2d_tiny", 5, width=4)
+    path, video = tmp_path / "m.safetensors", write_video(tmp_path / "v.mp4", 8)
+    nln.save(model, path, labels=LABELS, clip={"frames": 4})
+    with safe_open(path, "pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        meta = json.loads(file.metadata()["nonlocalnet"])
+    meta["clip"] |= clip
+    save_file(tensors, path, {"nonlocalnet": json.dumps(meta)})
+    refused(["predict", str(video), "--model", str(path), "--views", "1x1"], capsys)
+
+
+def test_a_model_file_of_ours_is_not_converted_again(files, tmp_path, capsys):
+    """Its labels and preprocessing would be lost for those of a source."""
+    out, labels = tmp_path / "m.safetensors", str(files / "labels.txt")
+    assert main(["convert", str(files / "ours.safetensors"), str(out), "--labels", labels]) == 2
+    assert "a model file of ours already" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_class_names_may_end_in_blank_lines_and_must_be_text(files, tmp_path, capsys):
+    names = tmp_path / "names.txt"
+    names.write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*LABELS, "", ""]).encode())
+    arguments = ["convert", str(files / "m.pyth"), str(tmp_path / "m.safetensors")]
+    assert main([*arguments, "--labels", str(names)]) == 0
+    assert nln.load(tmp_path / "m.safetensors").labels == LABELS
+    capsys.readouterr()
+    names.write_bytes("a\nb\nc\nd\n\xe9".encode("latin-1"))
+    refused([*arguments, "--labels", str(names)], capsys)
 
 
 def test_a_file_that_answers_otherwise_is_refused(files, tmp_path, capsys):

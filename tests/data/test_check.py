@@ -130,13 +130,14 @@ def mutants(folder, count, seed=0):
             "b.mkv": {},
             "c.avi": {"codec": "mpeg4"},
             "d.mp4": {"audio": True, "faststart": True},
+            "e.ts": {},
         }.items()
     ]
     rng = np.random.default_rng(seed)
     for i in range(count):
-        which = int(rng.integers(4))
-        suffix = (".mp4", ".mkv", ".avi", ".mp4")[which]
-        content = mutate(sources[which], rng, sources[(which + 1) % 4])
+        which = int(rng.integers(5))
+        suffix = (".mp4", ".mkv", ".avi", ".mp4", ".ts")[which]
+        content = mutate(sources[which], rng, sources[(which + 1) % 5])
         (folder / f"m{i:04d}{suffix}").write_bytes(content)
     return [f"{p.name}" for p in sorted(folder.glob("m*"))]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from videos import frame_with_number, number_of, write_video
 
+from nonlocalnet.data.check import examine
 from nonlocalnet.data.optional import MissingLibrary
 from nonlocalnet.data.video import READERS, BadVideo, open_video, read_frames
 
@@ -64,6 +65,44 @@ def test_the_same_frames_as_the_default_reader(tmp_path, reader, kind):
         pictures = np.rot90(pictures, 1, (1, 2))
     assert [number_of(p) for p in pictures] == wanted
     np.testing.assert_allclose(theirs.seconds, ours.seconds, atol=2e-3)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+@pytest.mark.parametrize("short_side", [None, 32])
+def test_a_transport_stream_is_read_from_its_start(tmp_path, codec, short_side):
+    """A seek there lands anywhere, even one to the first frame."""
+    video = open_video(write_video(tmp_path / "v.ts", 40, codec=codec), "pyav")
+    for wanted in (list(range(40)), [39, 0, 7, 20], [5], [38]):
+        pictures = read_frames(video, wanted)
+        assert [number_of(p) for p in pictures] == wanted
+        small = read_frames(video, wanted, short_side)
+        alone = np.stack([read_frames(video, [i], short_side)[0] for i in wanted])
+        np.testing.assert_array_equal(small, alone)
+
+
+FORMATS = {
+    "vp9.webm": "libvpx-vp9",
+    "mpeg.mpg": "mpeg1video",
+    "flash.flv": "libx264",
+    "windows.wmv": "wmv2",
+    "old.avi": "msmpeg4v2",
+    "stream.ts": "libx264",
+    "mpeg4.mov": "mpeg4",
+}
+
+
+@pytest.mark.parametrize("reader", ["pyav", *PEERS])
+@pytest.mark.parametrize("name", FORMATS)
+def test_check_calls_whole_files_of_every_suffix_ok(tmp_path, reader, name):
+    """Or leaves them to the default reader, in words; none is called truncated."""
+    path = write_video(tmp_path / name, 40, codec=FORMATS[name], fps=25)
+    row = examine(tmp_path, reader, 8, name)
+    if reader == "torchcodec" and row.state != "ok":
+        assert "39 of 40" in row.reason or "use the reader pyav" in row.reason
+        return
+    assert (row.state, row.frames) == ("ok", 40)
+    numbers = [number_of(p) for p in read_frames(open_video(path, reader), [39, 0, 21])]
+    assert numbers == [39, 0, 21]
 
 
 def with_filler(source, path):

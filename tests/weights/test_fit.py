@@ -180,3 +180,13 @@ def test_unknown_sources_and_names():
         nln.load_pretrained(model, {"a": torch.zeros(1)}, "keras")
     with pytest.raises(ValueError, match=r"the names \(a\) are those of no known source"):
         nln.load_pretrained(model, {"a": torch.zeros(1)})
+
+
+def test_whole_numbers_and_what_is_no_tensor_are_no_weights():
+    model = nln.build("c2d_tiny", 5)
+    for value in ("text", None):
+        with pytest.raises(ValueError, match=r"fc.bias is a \w+, not a tensor or an array"):
+            nln.load_pretrained(model, {**model.state_dict(), "fc.bias": value})
+    state = {k: torch.zeros(v.shape, dtype=torch.int32) for k, v in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"conv1.weight \(.*\) of whole numbers, where \("):
+        nln.load_pretrained(model, state)

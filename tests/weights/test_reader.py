@@ -5,6 +5,8 @@ All hostile and damaged files go through the command in tests/cli/test_convert.p
 
 import io
 import pickle
+import resource
+import struct
 
 import hostile
 import numpy as np
@@ -27,7 +29,7 @@ ARRAYS = {
 }
 
 
-@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_pickled_arrays_of_every_protocol(tmp_path, protocol, wrapped):
     blobs = {**ARRAYS, "lr": np.float32(0.5), "model_iter": 400}
@@ -56,6 +58,12 @@ def test_a_pickle_of_python_2(tmp_path):
     np.testing.assert_array_equal(tensors["conv1_w"].numpy(), array)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "module.module.", "_orig_mod.", "model._orig_mod."])
+def test_what_wraps_a_network_leaves_no_trace_in_the_names(tmp_path, prefix):
+    torch.save({"state_dict": {f"{prefix}a": torch.ones(2)}}, tmp_path / "m.ckpt")
+    assert list(read_checkpoint(tmp_path / "m.ckpt").tensors) == ["a"]
+
+
 @pytest.mark.parametrize("wrapper", [None, "model_state", "state_dict", "model"])
 @pytest.mark.parametrize("legacy", [True, False])
 def test_files_of_torch(tmp_path, wrapper, legacy):
@@ -68,6 +76,14 @@ def test_files_of_torch(tmp_path, wrapper, legacy):
     assert torch.equal(checkpoint.tensors["a"], state["module.a"])
     assert not checkpoint.tensors["b"].requires_grad
     assert checkpoint.text == ("m.pth\nkind: x" if wrapper else "m.pth\n")
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_settings_beside_the_weights_may_have_numbers_and_pairs_for_names(tmp_path, legacy):
+    around = {"optimizer": {"state": {0: {"step": 1}}}, "sizes": {(3, "a"): None, None: 1.5}}
+    content = {"state_dict": {"a": torch.ones(2)}, **around}
+    torch.save(content, tmp_path / "m.pth", _use_new_zipfile_serialization=not legacy)
+    assert list(read_checkpoint(tmp_path / "m.pth").tensors) == ["a"]
 
 
 def test_safetensors_of_anybody(tmp_path):
@@ -101,5 +117,29 @@ def test_the_payloads_do_run_where_nothing_stops_them(tmp_path):
         assert mark.exists()
 
 
-def test_a_missing_file(tmp_path):
+def test_a_missing_file_and_a_folder(tmp_path):
     assert "no such file" in refusal(tmp_path / "m.pth")
+    assert "a folder" in refusal(tmp_path)
+
+
+def test_what_a_pickle_says_of_sizes_takes_no_memory(tmp_path):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x05\x96" + struct.pack("<Q", 2**31) + b"few.")
+    assert "not a checkpoint that can be read" in refusal(tmp_path / "m.pkl")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 2**18  # KiB
+
+
+def test_a_nest_of_tuples_costs_nothing(tmp_path):
+    """2 ** 60 leaves in 200 bytes: whoever hashes or prints it never ends."""
+    nest = hostile.nest_of_tuples()
+    for number, (content, said) in enumerate(
+        [
+            (b"\x80\x02}" + nest + b"K\x01s.", "has a tuple in the place of a name"),
+            (b"\x80\x02}(" + nest + b"K\x01u.", "has a tuple in the place of a name"),
+            (b"(" + nest + b"K\x01d.", "has a tuple in the place of a name"),
+            (b"\x80\x02}X\x01\0\0\0a" + nest + b"s.", "a is a tuple, not a tensor"),
+        ]
+    ):
+        path = tmp_path / f"{number}.pkl"
+        path.write_bytes(content)
+        assert said in refusal(path)

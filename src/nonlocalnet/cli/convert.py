@@ -61,9 +61,11 @@ def run(options) -> int:
 def _labels(path: str | None) -> list[str] | None:
     if path is None:
         return None
+    from nonlocalnet.data.tables import read_lines
+
     if not Path(path).is_file():
         raise ValueError(f"--labels {path}: no such file; give one with a class name per line")
-    return Path(path).read_text(encoding="utf-8").splitlines()
+    return [text.strip() for _, text in read_lines(Path(path)) if text.strip()]
 
 
 def _clip(text: str | None) -> tuple[int, int] | None:

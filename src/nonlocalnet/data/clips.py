@@ -15,6 +15,8 @@ from torch import Tensor
 from nonlocalnet.data.sampling import Short, Starts, at_rate, clip_at, even_clips, random_clip
 from nonlocalnet.data.video import Video, read_frames, scaled_size
 
+MOST_FRAMES = 10_000  # a clip is held in memory
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
@@ -45,6 +47,18 @@ class ClipConfig:
     """Divides after the mean; the released code's."""
 
     def __post_init__(self) -> None:
+        if self.frames > MOST_FRAMES:
+            raise ValueError(f"clip.frames={self.frames} must be {MOST_FRAMES} or fewer")
+        if len(self.short_side) != 2:
+            raise ValueError(f"clip.short_side={self.short_side} must be two sizes in px")
+        for name, value in (("mean", self.mean), ("std", self.std)):
+            values = np.asarray(value)
+            fits = values.shape in ((), (3,)) and values.dtype.kind in "if"
+            if not (fits and np.isfinite(values).all() and (name == "mean" or (values > 0).all())):
+                raise ValueError(
+                    f"clip.{name}={value!r} must be one number, or three for R, G and B"
+                    f"{', above 0' if name == 'std' else ''}"
+                )
         if min(self.frames, self.stride, self.crop, self.test_short_side) < 1:
             raise ValueError(
                 f"clip: frames={self.frames}, stride={self.stride}, crop={self.crop} px and "

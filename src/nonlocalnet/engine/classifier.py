@@ -85,8 +85,13 @@ def load(path: str | Path) -> Classifier:
         path = path / "best.safetensors"
     model, meta = read(path)
     try:
+<<<<<<< HEAD
         return Classifier(model, meta["labels"], clip_of(meta), meta)
     except TypeError as error:
+=======
+        return Classifier(model, meta["labels"], ClipConfig(**clip), meta)
+    except (TypeError, ValueError) as error:
+>>>>>>> 9872e62d02e7b0e7a0d9d5db0da58fa66b4eb7bc
         raise ValueError(f"{path}: its preprocessing is damaged ({error})") from None
 
 

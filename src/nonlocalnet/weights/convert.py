@@ -14,7 +14,7 @@ from torch import Tensor
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.models.zoo import PRESETS
 from nonlocalnet.nn.insert import nonlocal_blocks
-from nonlocalnet.weights.file import probe, read, save, write_atomically
+from nonlocalnet.weights.file import is_ours, probe, read, save, write_atomically
 from nonlocalnet.weights.fit import TABLES, Coverage
 from nonlocalnet.weights.load import from_checkpoint
 
@@ -51,8 +51,14 @@ def convert(
         **options: Of `build`, as for `from_checkpoint`.
 
     Raises:
-        ValueError: The checkpoint cannot be read or does not fit, or labels are missing.
+        ValueError: The checkpoint cannot be read or does not fit, or is a model file of ours, or
+            labels are missing.
     """
+    if is_ours(path):
+        raise ValueError(
+            f"{path}: a model file of ours already, with labels and clip of its own; use it as it "
+            f"is, or say with --to whose names it shall get ({', '.join(_STATE)})"
+        )
     model, report = from_checkpoint(path, source, **options)
     classes = model.fc.out_features
     if labels is None and classes != 400:
@@ -169,6 +175,8 @@ def verify(path: str | Path) -> float:
             raise ValueError(f"its input is {shape}")
         want = torch.tensor(meta["probe"]["logits"], dtype=torch.float32)
         got = torch.tensor(probe(model, shape, int(meta["probe"]["seed"]))["logits"])
+        if got.shape != want.shape:
+            raise ValueError(f"{len(want)} logits, where {len(got)} are due")
         difference = (got - want).abs().max() / want.abs().max().clamp_min(1.0)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: its probe is damaged ({error}); write the file again") from None

@@ -124,7 +124,10 @@ def _metadata(path: Path, text: str) -> dict[str, Any]:
     if version != FORMAT:
         raise ValueError(f"{path}: format {version}, this version reads {FORMAT}; update")
     fields = {"model": dict, "labels": list, "clip": dict, "blocks": list, "probe": dict}
-    if wrong := [name for name, kind in fields.items() if not isinstance(meta.get(name), kind)]:
+    wrong = [name for name, kind in fields.items() if not isinstance(meta.get(name), kind)]
+    if "labels" not in wrong and not all(isinstance(label, str) for label in meta["labels"]):
+        wrong.append("labels")
+    if wrong:
         raise ValueError(
             f"{path}: its metadata lacks {', '.join(wrong)}, or has them in another form; write "
             "the file again"

@@ -146,7 +146,8 @@ def fit(
             why = f"{len(tensor)} classes in the file, {len(like)} in the network"
             report.kept[ours] = report.ignored[theirs] = why
         elif (value := _shaped(ours, tensor, like)) is None:
-            said = f"{theirs} {tuple(tensor.shape)}, where {tuple(like.shape)} is due"
+            whole = " of whole numbers" if not tensor.is_floating_point() else ""
+            said = f"{theirs} {tuple(tensor.shape)}{whole}, where {tuple(like.shape)} is due"
             if allowed("misshapen", said, ours, theirs):
                 report.kept[ours] = report.ignored[theirs] = "allowed to have another shape"
         elif torch.isfinite(value).all() or allowed("not finite", theirs, ours, theirs):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,6 +52,9 @@ def load_pretrained(
     bare = isinstance(model, NonLocalBlock)
     named = "" if isinstance(path, Mapping) else f"{path}: "
     tensors = path if isinstance(path, Mapping) else read_checkpoint(path).tensors
+    for key, value in tensors.items():
+        if not isinstance(value, Tensor | np.ndarray | np.generic | int | float):
+            raise ValueError(f"{key} is a {type(value).__name__}, not a tensor or an array")
     tensors = {key: torch.as_tensor(value) for key, value in tensors.items()}
     wanted = model.state_dict()
     try:

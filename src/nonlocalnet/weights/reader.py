@@ -2,26 +2,26 @@
 
 Containers: safetensors; numpy's npz; torch.save, zipped and legacy, through torch's tensor-only
 reader; pickles of numpy arrays (Caffe2, Python 2). Whatever a pickle calls is replaced by the few
-harmless things of `_KNOWN`; any other name is refused before it is looked up.
+harmless things of `weights.pickles`; any other name is refused before it is looked up.
 """
 
-import math
 import pickle
 import re
 import warnings
 import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from nonlocalnet.weights.pickles import KNOWN, Array, ArrayUnpickler, Refused, rehearse
+
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before it zipped
+_WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, Lightning modules
 _STATES = ("blobs", "model_state", "state_dict", "model_state_dict", "model")
 
 
@@ -43,17 +43,18 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give a checkpoint (.pkl, .pth, .safetensors)")
+        what = "a folder" if path.is_dir() else "no such file"
+        raise ValueError(f"{path}: {what}; give a checkpoint (.pkl, .pth, .safetensors)")
     try:
         content = _read(path)
-    except _Refused as error:
+    except Refused as error:
         raise ValueError(
             f"{path}: refused, because it {error}, and only tensors, arrays and plain containers "
             "are read; save the bare state dict and try again"
         ) from None
     except Exception as error:
         # A damaged file can fail in any way inside the readers; all of them mean the same here.
-        odd = isinstance(error, KeyError | EOFError)  # their texts are numbers, or empty
+        odd = isinstance(error, KeyError) or not str(error)  # a number, or nothing
         reason = type(error).__name__ if odd else re.split(r"\.\s|\n", str(error))[0][:120]
         raise ValueError(
             f"{path}: not a checkpoint that can be read ({' '.join(reason.split())}); it may be "
@@ -63,10 +64,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     limit = path.stat().st_size
     tensors = {key: _tensor(key, value, limit, path) for key, value in state.items()}
     return Checkpoint(path=str(path), tensors=tensors, text=f"{path.name}\n{settings}")
-
-
-class _Refused(Exception):
-    """Says what a pickle asked for."""
 
 
 def _read(path: Path) -> Any:
@@ -81,19 +78,20 @@ def _read(path: Path) -> Any:
         arrays = all(entry.filename.endswith(".npy") for entry in entries)
         # Weights hardly compress: what unpacks to much more than the file is no file of weights.
         if sum(entry.file_size for entry in entries) > path.stat().st_size * (4 if arrays else 1):
-            raise _Refused("unpacks to more than its own size")
+            raise Refused("unpacks to more than its own size")
         if arrays:
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
     if head.startswith((b"PK", _LEGACY[: len(head)])):
+        rehearse(path)
         return _read_torch(path)
     with path.open("rb") as file:
-        return _ArrayUnpickler(file, encoding="latin1").load()
+        return ArrayUnpickler(file, encoding="latin1").load()
 
 
 def _read_torch(path: Path) -> Any:
     """The tensor-only reader of torch, taught to read numpy's arrays as well."""
-    known: list[Any] = [(stand_in, name) for name, stand_in in _KNOWN.items()]
+    known: list[Any] = [(stand_in, name) for name, stand_in in KNOWN.items()]
     with warnings.catch_warnings(), torch.serialization.safe_globals(known):
         warnings.simplefilter("ignore")
         try:
@@ -101,97 +99,8 @@ def _read_torch(path: Path) -> Any:
         except pickle.UnpicklingError as error:
             said = str(error)
             if name := re.search(r"GLOBAL ([\w.]+)", said):
-                raise _Refused(f"asks for {name[1]}") from None
-            raise _Refused(f"holds what torch does not read ({said[:80]})") from None
-
-
-class _Dtype:
-    """numpy.dtype as pickled: a plain number type, and its byte order set afterwards."""
-
-    def __init__(self, name: str, *_: Any) -> None:
-        if not re.fullmatch(r"[<>=|]?[fiub][1248]", name):
-            raise _Refused(f"holds arrays of {name!r}")
-        self.dtype = np.dtype(name)
-
-    def __setstate__(self, state: Any) -> None:
-        self.dtype = self.dtype.newbyteorder(state[1] if state[1] in "<>" else "=")
-
-
-class _Array:
-    """numpy.ndarray as pickled: made empty, then given shape, type and bytes."""
-
-    def __init__(self, *_: Any) -> None:
-        self.array = np.zeros(0, np.float32)
-
-    def __setstate__(self, state: Any) -> None:
-        _, shape, kind, fortran, data = state
-        if not isinstance(kind, _Dtype):
-            raise _Refused("holds an array without a number type")
-        if not isinstance(data, str | bytes):
-            raise _Refused("holds an array of objects")
-        data = data.encode("latin1") if isinstance(data, str) else data
-        if math.prod(shape) * kind.dtype.itemsize != len(data):
-            raise ValueError(f"an array of shape {tuple(shape)} has {len(data)} bytes")
-        array = np.frombuffer(data, kind.dtype).reshape(shape, order="F" if fortran else "C")
-        self.array = array.astype(kind.dtype.newbyteorder("="))
-
-
-def _scalar(kind: Any, data: Any) -> Any:
-    """One number of numpy."""
-    whole = _Array()
-    whole.__setstate__((1, (), kind, False, data))
-    return whole.array.item()
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes into pickles of protocol 2."""
-    if encoding != "latin1":
-        raise _Refused(f"encodes text as {encoding!r}")
-    return text.encode("latin1")
-
-
-def _no_bytes() -> bytes:
-    """How Python 3 writes the bytes of an empty array there."""
-    return b""
-
-
-_KNOWN: Mapping[str, Any] = {
-    "collections.OrderedDict": OrderedDict,
-    "_codecs.encode": _encode,
-    "__builtin__.bytes": _no_bytes,
-    "numpy.dtype": _Dtype,
-    "numpy.ndarray": _Array,
-    **{
-        f"numpy.{core}.multiarray.{name}": stand_in
-        for core in ("core", "_core")
-        for name, stand_in in (("_reconstruct", _Array), ("scalar", _scalar))
-    },
-}
-
-
-_PurePython: Any = pickle._Unpickler  # the one in C lets a file choose the size of its memo
-
-
-class _ArrayUnpickler(_PurePython):
-    """Python's unpickler, which knows nothing but the stand-ins."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Only the stand-ins."""
-        if f"{module}.{name}" not in _KNOWN:
-            raise _Refused(f"asks for {module}.{name}")
-        return _KNOWN[f"{module}.{name}"]
-
-    def persistent_load(self, pid: Any) -> Any:
-        """Nothing lies outside the pickle."""
-        raise _Refused("points to something outside itself")
-
-    def load_build(self) -> None:
-        """State only for arrays and their types, never for what was found by name."""
-        if not isinstance(self.stack[-2], _Array | _Dtype):
-            raise _Refused(f"sets the state of a {type(self.stack[-2]).__name__}")
-        super().load_build()
-
-    dispatch = {**_PurePython.dispatch, pickle.BUILD[0]: load_build}  # noqa: RUF012
+                raise Refused(f"asks for {name[1]}") from None
+            raise Refused(f"holds what torch does not read ({said[:80]})") from None
 
 
 def _unwrap(content: Any, path: Path) -> tuple[Mapping[str, Any], str]:
@@ -208,15 +117,16 @@ def _unwrap(content: Any, path: Path) -> tuple[Mapping[str, Any], str]:
     if not state:
         raise ValueError(f"{path}: holds no tensors; give a file with weights")
     if strange := [key for key in state if not isinstance(key, str)]:
-        raise ValueError(f"{path}: a tensor is named {strange[0]!r}; names must be text")
-    if all(key.startswith("module.") for key in state):  # saved from DataParallel
-        state = {key.removeprefix("module."): value for key, value in state.items()}
+        kind = type(strange[0]).__name__
+        raise ValueError(f"{path}: a tensor has a name of type {kind}; names must be text")
+    while wrapper := next((w for w in _WRAPPERS if all(k.startswith(w) for k in state)), None):
+        state = {key.removeprefix(wrapper): value for key, value in state.items()}
     return state, "\n".join(text for text in settings if isinstance(text, str))
 
 
 def _tensor(key: str, value: Any, limit: int, path: Path) -> Tensor:
     """A tensor that owns all the bytes its shape needs, whatever the file said."""
-    if isinstance(value, _Array):
+    if isinstance(value, Array):
         value = torch.from_numpy(value.array)
     elif isinstance(value, int | float):
         value = torch.tensor(value)

@@ -10,6 +10,8 @@ import numpy as np
 from nonlocalnet.data.optional import require
 from nonlocalnet.data.video import BadVideo, Video
 
+COUNTED = frozenset({".3gp", ".avi", ".m4v", ".mov", ".mp4"})  # their headers count the frames
+
 
 def library() -> ModuleType:
     """OpenCV, told to keep its complaints to itself: they do not name the file, ours do.
@@ -32,9 +34,9 @@ def open_source(path: Path, fps: float) -> Video:
     cv2 = library()
     capture = _capture(path)
     count = sum(1 for _ in iter(capture.grab, False))
-    # XviD's AVI files count a filler that shows nothing.
-    filler = 1 if path.suffix.lower() == ".avi" else 0
-    expected = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) - filler)
+    # Others' counts are guesses by the duration, and XviD's AVI counts a filler that shows nothing.
+    promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if path.suffix.lower() in COUNTED else 0
+    expected = max(0, promised - (path.suffix.lower() == ".avi"))
     rate = capture.get(cv2.CAP_PROP_FPS)
     good, first = _capture(path).read()
     if not good:

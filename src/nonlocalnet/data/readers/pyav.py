@@ -54,7 +54,9 @@ def open_source(path: Path, fps: float) -> Video:
             rate = (index.frames - 1) / float(np.ptp(index.stamps) * stream.time_base)
         elif not rate:
             raise BadVideo(path, "neither a frame rate nor time stamps; re-encode it")
-        first = next(_decode(container, stream, seek_to=0), None)
+        first = next(_decode(container, stream, seek_to=0), None) or next(
+            _frames_anew(path, 1), None
+        )
         if first is None:
             raise BadVideo(path, f"not one of its {index.frames} frames can be decoded")
         turns = round(first.rotation / 90) % 4
@@ -130,8 +132,7 @@ def _promised(stream, rate: float) -> int:
 
 def _index(container, stream, path: Path) -> Index:
     every = [p for p in _packets(container, stream) if p.size]
-    codec = getattr(stream.codec_context, "name", "")  # a damaged file may have none
-    filler = 1 if codec == "mpeg4" else 0  # bytes
+    filler = 1 if stream.codec_context.name == "mpeg4" else 0  # bytes
     packets = [p for p in every if not p.is_discard and p.size > filler]
     hidden = len(every) - len(packets)
     if not packets:
@@ -154,17 +155,13 @@ def _counted_frames(path: Path, wanted: np.ndarray, threads: int) -> Iterator:
     Opens the file anew: without an index to trust, going back to its start is not to be either.
     """
     keep, found = set(wanted.tolist()), (-1, None)
-    with _container(path) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = threads
-        for found in enumerate(_decode(container, stream)):
-            if found[0] in keep:
-                yield found
-            if found[0] == wanted[-1]:
-                return
-        if found[1] is not None:
+    for found in enumerate(_frames_anew(path, threads)):
+        if found[0] in keep:
             yield found
+        if found[0] == wanted[-1]:
+            return
+    if found[1] is not None:
+        yield found
 
 
 def _stamped_frames(index: Index, container, stream, wanted: np.ndarray) -> Iterator:
@@ -193,18 +190,31 @@ def _stamped_frames(index: Index, container, stream, wanted: np.ndarray) -> Iter
 
 
 def _frames_from(index: Index, container, stream, key: int, stamp: int, keep: set[int]) -> Iterator:
-    """Frames with stamps from a key frame on; from the start where the seek overshoots `stamp`."""
+    """Frames with stamps from a key frame on; from the start where the seek overshoots `stamp`.
+
+    Where going back to the start overshoots too (transport streams), the file is opened anew.
+    """
     starts = [int(index.stamps[0])]
     if key > 0:
         starts.insert(0, int(index.key_stamps[key]))
-    frames: Iterator = iter(())
     for start in starts:
         decoded = _decode(container, stream, seek_to=start, keep=keep)
         frames = (frame for frame in decoded if frame.pts is not None)
         first = next(frames, None)
         if first is not None and first.pts <= stamp:
             return itertools.chain([first], frames)
-    return frames
+    threads = stream.codec_context.thread_count
+    anew = _frames_anew(Path(container.name), threads, keep)
+    return (frame for frame in anew if frame.pts is not None)
+
+
+def _frames_anew(path: Path, threads: int, keep: set[int] | None = None) -> Iterator:
+    """Frames from the start of a file that is opened for them."""
+    with _container(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = threads
+        yield from _decode(container, stream, keep=keep)
 
 
 def _decode(
@@ -273,4 +283,7 @@ def _container(path: Path):
             f"no video stream in it, only {kinds}; give a file with pictures",
             "no video stream",
         )
+    if container.streams.video[0].codec_context is None:
+        container.close()
+        raise BadVideo(path, "FFmpeg knows no decoder for its pictures; re-encode it")
     return container
