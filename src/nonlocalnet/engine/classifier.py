@@ -85,13 +85,8 @@ def load(path: str | Path) -> Classifier:
         path = path / "best.safetensors"
     model, meta = read(path)
     try:
-<<<<<<< HEAD
         return Classifier(model, meta["labels"], clip_of(meta), meta)
-    except TypeError as error:
-=======
-        return Classifier(model, meta["labels"], ClipConfig(**clip), meta)
     except (TypeError, ValueError) as error:
->>>>>>> 9872e62d02e7b0e7a0d9d5db0da58fa66b4eb7bc
         raise ValueError(f"{path}: its preprocessing is damaged ({error})") from None
 
 
@@ -100,6 +95,7 @@ def clip_of(metadata: Mapping[str, Any]) -> ClipConfig:
 
     Raises:
         TypeError: Fields that it does not have.
+        ValueError: Values that cannot be.
     """
     fields = metadata["clip"].items()
     clip: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields}
