@@ -115,6 +115,7 @@ def test_a_short_and_a_sideways_clip_get_an_answer(trained, tmp_path, capsys):
     [
         (["prdict"], "no command 'prdict'; did you mean predict?"),
         (["predict", "x.mp4"], "model"),
+        (["predict", "x.mp4", "--model", "m", "--top", "0"], "--top must be 1 label or more"),
         (["train", "nowhere"], "nowhere: no such folder"),
         (["train", ".", "--epochs", "many"], "epochs"),
         (["test", "nowhere", "--data", "."], "nowhere: no such model file"),

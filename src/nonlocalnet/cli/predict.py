@@ -31,6 +31,8 @@ def run(options) -> int:
     from nonlocalnet.data.video import BadVideo
     from nonlocalnet.engine.classifier import load
 
+    if options.top < 1:
+        raise ValueError(f"--top must be 1 label or more, got {options.top}")
     path = Path(options.file)
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder; check the path")
