@@ -66,7 +66,6 @@ def test_a_folder_and_its_lists_give_the_same_scores(bars, lists, trained):
     [
         ("path,label\nup/0.mp4,up\ndown/0.mp4\n", [], "list.csv:3: 1 value in 'down/0.mp4'"),
         ("path,label\nup/0.mp4,up\n", ["--videos", "nowhere"], "nowhere: no such folder"),
-        ("id,actions\n0,c001 1 2\n1,\n2,\n3,\n", [], "may have several labels per video"),
         ("up/0.mp4 up\nup/1.mp4 up\ndown/0.mp4 down\ndown/1.mp4 down\n", ["--fps", "9"], "fps=9.0"),
     ],
 )

@@ -16,7 +16,7 @@ from typing import Literal
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
@@ -148,6 +148,8 @@ def train(
         DataReport(len(train_set), batch * accumulate * world, max_bad, left_out),
         Guard(run, train_set.samples),
     ]
+    if progress:
+        callbacks.append(Bar())
     if blocks:
         callbacks.append(BlockLog(config))
     if precise_bn_batches:
@@ -209,6 +211,13 @@ def train(
             weights_only=True,
         )
     return model
+
+
+class Bar(RichProgressBar):
+    """Lightning's bar, over the steps of the run: epochs are not its unit here."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"{'training':{len(self.validation_description)}}"
 
 
 def join_processes() -> None:

@@ -82,7 +82,7 @@ def _read(path: Path) -> Any:
             raise Refused("unpacks to more than its own size")
         if arrays:
             with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
+                return {name: torch.from_numpy(file[name]) for name in file.files}
     if head.startswith((b"PK", _LEGACY[: len(head)])):
         rehearse(path)
         return _read_torch(path)
