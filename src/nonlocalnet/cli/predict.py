@@ -17,9 +17,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("file", type=str, help="a video, or a folder of videos")
     parser.add_argument("--model", type=str, required=True, help="a run folder or a model file")
     parser.add_argument("--views", type=str, default="10x1", help="CLIPSxCROPS, see test")
-    parser.add_argument(
-        "--combine", type=Literal["mean", "max"], default="mean", help="of the views, see test"
-    )
+    parser.add_argument("--combine", type=Literal["mean", "max"], help="of the views, see test")
     parser.add_argument("--reader", type=str, help="pyav, torchcodec or opencv; default: the first")
     parser.add_argument("--top", type=int, default=5, help="labels per video")
     parser.add_argument("--json", action="store_true", help="machine-readable output")

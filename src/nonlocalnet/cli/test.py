@@ -27,8 +27,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--combine",
         type=Literal["mean", "max"],
-        default="mean",
-        help="of a video's views: the mean, or the largest score of each class",
+        help="of a video's views: the mean, or the largest score; default: as its recipe says",
     )
     parser.add_argument("--split", type=str, default="test", help="train, val or test")
     parser.add_argument("--out", type=str, help="results file; default RUN/results.json")
@@ -56,8 +55,8 @@ def run(options) -> int:
         raise ValueError(
             "--submission names videos by their files, and --prepared reads others; leave one out"
         )
-    protocol = Protocol.parse(options.views, options.combine, options.seed)
     classifier = load(options.run)
+    protocol = Protocol.parse(options.views, options.combine or classifier.combine, options.seed)
     with progress_bar("opening") as progress:
         folder = read_folder(
             options.data,

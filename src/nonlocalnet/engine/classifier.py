@@ -48,11 +48,16 @@ class Classifier:
         """Trained on several labels per video: a sigmoid for each class instead of a softmax."""
         return bool(self.metadata.get("multi_label", False))
 
+    @property
+    def combine(self) -> Combine:
+        """How its recipe joins the views of a video: mean, or max where an action fills a part."""
+        return self.metadata.get("combine", "mean")
+
     def predict(
         self,
         path: str | Path,
         views: str = "10x1",
-        combine: Combine = "mean",
+        combine: Combine | None = None,
         *,
         reader: str | None = None,
     ) -> Prediction:
@@ -61,14 +66,15 @@ class Classifier:
         Args:
             path: The video.
             views: CLIPSxCROPS, or 1-clip-jitter (as the first video of a set has it).
-            combine: Of the views: "mean", or "max", the largest score of each class.
+            combine: Of the views: "mean", or "max", the largest score of each class; None: as its
+                recipe says.
             reader: As in `open_video`.
 
         Raises:
             BadVideo: The file cannot be read; the text says why.
             ValueError: `views` or `combine` is none of these, or no such reader.
         """
-        protocol = Protocol.parse(views, combine)
+        protocol = Protocol.parse(views, combine or self.combine)
         seen = video_views(open_video(path, reader), self.clip, protocol.views, protocol.seed)
         scores = video_scores(self.model, seen, self.clip, self.multi_label, protocol.combine)
         return Prediction(Path(path), self.labels, scores)

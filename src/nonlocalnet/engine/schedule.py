@@ -25,4 +25,4 @@ def tenths(step: int, decay_at: Sequence[int], warmup: int) -> float:
     """
     if step < warmup:
         return (step + 1) / warmup
-    return 0.1 ** sum(step >= at for at in decay_at)
+    return 10.0 ** -sum(step >= at for at in decay_at)

@@ -9,10 +9,10 @@ takes its share of every step.
 import logging
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -66,6 +66,7 @@ def train(
     workers: int = 1,
     max_bad: float = 0.01,
     left_out: Sequence[str] = (),
+    extra: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> VideoResNet:
@@ -98,6 +99,7 @@ def train(
         workers: Processes that decode.
         max_bad: Share of the training videos that may be unreadable; others take their places.
         left_out: Sentences about videos that are not in `train_set`, for the first epoch's table.
+        extra: More metadata for the model file.
         seed: Of every random choice.
         progress: Show a progress bar.
 
@@ -123,10 +125,10 @@ def train(
     blocks = [f"{name}.{key}" for name in nonlocal_blocks(model) for key in STATS]
     metrics = MetricsCSV(run / "metrics.csv", (*COLUMNS, *blocks))
     metrics.begin(done)
-    extra = {"multi_label": True} if module.multi_label else {}
+    said = {**(extra or {}), **({"multi_label": True} if module.multi_label else {})}
 
     def write(net: VideoResNet) -> None:
-        save(net, run / "best.safetensors", labels=labels, clip=asdict(config), **extra)
+        save(net, run / "best.safetensors", labels=labels, clip=asdict(config), **said)
 
     def some_batches(step: int) -> DataLoader[TrainItem]:
         """Other clips than the run's own, the same in every process."""

@@ -118,6 +118,7 @@ def run(
         workers=machine.workers,
         max_bad=plan.max_bad,
         left_out=folder.bad,
+        extra={"combine": recipe.test.combine},
         seed=plan.seed,
         progress=progress,
     )
