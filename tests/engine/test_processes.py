@@ -92,7 +92,7 @@ def test_a_run_killed_at_ten_random_moments_ends_with_the_same_bits(bars, tmp_pa
         process = subprocess.Popen(
             [*command, str(out)],
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             env=ENVIRONMENT,
             start_new_session=True,
         )
