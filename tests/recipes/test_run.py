@@ -168,7 +168,8 @@ def test_a_recipe_on_the_command_line(bars, tmp_path, capsys):
     assert "nl5_c2d_r50" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*common, "--train.lr", "0.5", "--print_config"])
-    shown = yaml.safe_load(capsys.readouterr().out)
+    text = capsys.readouterr().out
+    shown = yaml.safe_load(text)
     assert (shown["train"]["lr"], shown["train"]["steps"]) == (0.5, 400_000)
     assert shown["model"]["name"] == "nl5_c2d_r50"
 
@@ -189,3 +190,16 @@ def test_a_recipe_trains_from_the_command_line(bars, tmp_path, capsys):
     curves = str(tmp_path / "figure4.svg")
     assert main(["plot", str(tmp_path / "r"), "--out", curves]) == 0
     assert "written to" in capsys.readouterr().out
+
+
+def test_switches_need_no_value(bars, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", str(bars), "--balanced", "--compile", "--flip", "false", "--print_config"])
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert [shown[name] for name in ("balanced", "compile", "flip")] == [True, True, False]
+    assert shown["checkpointing"] is False
+    with pytest.raises(SystemExit):
+        main(
+            [*["train", "--recipe", "c2d_r50", "--data", "x", "--train.balanced", "--print_config"]]
+        )
+    assert yaml.safe_load(capsys.readouterr().out)["train"]["balanced"] is True

@@ -11,6 +11,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from typing import Any
 
 # Threads that wait for each other spin by default, and where decoding workers need the same cores
 # that made training ten times slower (docs/LOG.md). Read when torch is first imported.
@@ -89,12 +90,24 @@ def _run(name: str, arguments: list[str]) -> int:
         re.sub(r"^--[\w.-]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), argument)
         for argument in arguments
     ]
+    # A switch says yes by being there; --flip false says no.
+    switches = {o for a in parser._actions if _is_switch(a) for o in a.option_strings}
+    following = [*arguments[1:], "--"]
+    arguments = [
+        f"{argument}=true" if argument in switches and value.startswith("--") else argument
+        for argument, value in zip(arguments, following, strict=True)
+    ]
     try:
         options: Namespace = parser.parse_args(arguments)
     except ArgumentError as error:
         text = " ".join(str(error).split())
         raise ValueError(f"{text}; see nonlocalnet {name} --help") from None
     return command.run(parser.instantiate(options))
+
+
+def _is_switch(action: Any) -> bool:
+    """Whether an option of a dataclass is a bool, or a bool that may be left open."""
+    return getattr(action, "_typehint", None) in (bool, bool | None)
 
 
 def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
