@@ -92,7 +92,7 @@ def _run(name: str, arguments: list[str]) -> int:
     ]
     # A switch says yes by being there; --flip false says no.
     switches = {o for a in parser._actions if _is_switch(a) for o in a.option_strings}
-    following = [*arguments[1:], "--"]
+    following = [*arguments, "--"][1:]
     arguments = [
         f"{argument}=true" if argument in switches and value.startswith("--") else argument
         for argument, value in zip(arguments, following, strict=True)
@@ -111,7 +111,7 @@ def _is_switch(action: Any) -> bool:
 
 
 def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         if argument == flag or argument.startswith(f"{flag}="):
             return argument.partition("=")[2] or following
     return None

@@ -1,6 +1,7 @@
 """`nonlocalnet test`: the paper's test of a trained run on a folder or a list."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -55,8 +56,10 @@ def run(options) -> int:
         raise ValueError(
             "--submission names videos by their files, and --prepared reads others; leave one out"
         )
+    protocol = Protocol.parse(options.views, options.combine or "mean", options.seed)
     classifier = load(options.run)
-    protocol = Protocol.parse(options.views, options.combine or classifier.combine, options.seed)
+    if not options.combine:
+        protocol = replace(protocol, combine=classifier.combine)
     with progress_bar("opening") as progress:
         folder = read_folder(
             options.data,
