@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nonlocalnet.cli.train import add_common, prepare, report
-from nonlocalnet.recipes.recipe import ModelConfig, Recipe, TestConfig, TrainConfig
+from nonlocalnet.recipes.recipe import ModelConfig, TestConfig, TrainConfig
 from nonlocalnet.recipes.tables import recipe_named
 
 GROUPS = ("model", "clip", "train", "test")
@@ -36,13 +36,8 @@ def run(options) -> int:
     """Trains, and says where the model is and what it reached."""
     from nonlocalnet.recipes.run import run as run_recipe
 
-    published = recipe_named(options.recipe)
-    recipe = Recipe(
-        **{
-            **{f.name: getattr(published, f.name) for f in dataclasses.fields(Recipe)},
-            **{group: options[group] for group in GROUPS},
-        }
-    )
+    groups = {group: options[group] for group in GROUPS}
+    recipe = dataclasses.replace(recipe_named(options.recipe), **groups)
     folder, out, shared = prepare(options, options.data, recipe.train.seed)
     run_recipe(recipe, folder, out, batch=options.batch, init=options.init, **shared)
     return report(options, out)

@@ -46,13 +46,10 @@ def write_two_classes(
         ValueError: A split without videos.
     """
     _check(train=train, test=test)
-    folder, rows = Path(folder), []
-    for index in range(len(MOTIONS) * (train + test)):
-        one = moving(seed, index, MOTIONS[index % len(MOTIONS)])
-        name = f"{one.label}/{index:04d}.mp4"
-        write_frames(folder / name, render(one))
-        rows.append((name, one.label, "train" if index < len(MOTIONS) * train else "test"))
-    write_csv(folder / "videos.csv", ["path", "label", "split"], rows)
+    classes = len(MOTIONS)
+    scenes = [moving(seed, i, MOTIONS[i % classes]) for i in range(classes * (train + test))]
+    names = [f"{scene.label}/{i:04d}.mp4" for i, scene in enumerate(scenes)]
+    _write(Path(folder), "label", names, scenes, classes * train)
 
 
 def write_two_labels(folder: str | Path, *, train: int = 40, test: int = 40, seed: int = 0) -> None:
@@ -72,14 +69,9 @@ def write_two_labels(folder: str | Path, *, train: int = 40, test: int = 40, see
         ValueError: A split without videos.
     """
     _check(train=train, test=test)
-    folder, rows = Path(folder), []
-    for index in range(train + test):
-        shown = [shape for bit, shape in enumerate(SHAPES) if index >> bit & 1]
-        one = drifting(seed, index, shown)
-        name = f"{index:04d}.mp4"
-        write_frames(folder / name, render(one))
-        rows.append((name, one.label, "train" if index < train else "test"))
-    write_csv(folder / "videos.csv", ["path", "labels", "split"], rows)
+    shown = [[s for bit, s in enumerate(SHAPES) if i >> bit & 1] for i in range(train + test)]
+    scenes = [drifting(seed, i, shapes) for i, shapes in enumerate(shown)]
+    _write(Path(folder), "labels", [f"{i:04d}.mp4" for i in range(len(scenes))], scenes, train)
 
 
 def moving(seed: int, index: int, label: str) -> Scene:
@@ -129,6 +121,17 @@ def drifting(seed: int, index: int, shapes: Sequence[str]) -> Scene:
         for shape, (start, speed) in zip(shapes, ways, strict=True)
     ]
     return Scene(label=";".join(shapes), things=tuple(things), noise=int(rng.integers(2**31)))
+
+
+def _write(
+    folder: Path, column: str, names: Sequence[str], scenes: Sequence[Scene], train: int
+) -> None:
+    """The videos and their videos.csv; the first `train` of them are for training."""
+    rows = []
+    for index, (name, scene) in enumerate(zip(names, scenes, strict=True)):
+        write_frames(folder / name, render(scene))
+        rows.append((name, scene.label, "train" if index < train else "test"))
+    write_csv(folder / "videos.csv", ["path", column, "split"], rows)
 
 
 def _check(**splits: int) -> None:

@@ -1,30 +1,26 @@
 """last.ckpt and best.safetensors, never half written: beside the target, synced, renamed."""
 
-import io
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from nonlocalnet.models.resnet import VideoResNet
-from nonlocalnet.weights.file import write_atomically
+from nonlocalnet.weights.file import save_atomically
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoints through `write_atomically`: a full disk keeps the previous one."""
+    """Lightning's checkpoints through `save_atomically`: a full disk keeps the previous one."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None
     ) -> None:
         """Writes all of it or nothing."""
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        write_atomically(Path(path), buffer.getvalue())
+        save_atomically(checkpoint, Path(path))
 
 
 class KeepLast(Callback):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nonlocalnet.data.folder import Sample
 from nonlocalnet.data.sets import TrainItem
+from nonlocalnet.weights.file import save_atomically
 
 
 class Guard(pl.Callback):
@@ -68,7 +69,7 @@ class Guard(pl.Callback):
         files = [str(self.samples[i].video.path) for b in self.batches for i in b.index.tolist()]
         path = self.run / f"nonfinite{trainer.global_rank or ''}.pt"
         model: Any = pl_module.model
-        torch.save(
+        save_atomically(
             {
                 "step": trainer.global_step,
                 "files": files,

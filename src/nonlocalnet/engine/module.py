@@ -49,7 +49,6 @@ class Training(pl.LightningModule):
         multi_label: bool = False,
     ) -> None:
         super().__init__()
-        self.how: dict[str, Any] = {"multi_label": True} if multi_label else {}
         self.model, self.config, self.multi_label = model, config, multi_label
         self.lr, self.schedule = lr, schedule
         self.optimizer, self.weight_decay = optimizer, weight_decay
@@ -64,7 +63,7 @@ class Training(pl.LightningModule):
         within = self.trainer.accumulate_grad_batches
         batches = self.global_step * within + batch_idx % within
         number = batches * self.trainer.world_size + self.global_rank
-        text = f"{self.seed}/{number}/0"
+        text = f"{self.seed}/{number}/0"  # the 0 was a rank: dropout draws as it always did
         torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1)
 
     def transfer_batch_to_device(
@@ -112,10 +111,10 @@ class Training(pl.LightningModule):
             return
         loader: Any = self.trainer.val_dataloaders
         sample = loader.dataset.samples[index]
-        scores = video_scores(self.model, views, self.config, **self.how)
-        classes = len(scores)
-        label = video_target(sample, classes) if self.multi_label else torch.tensor(sample.label)
-        self.scores[index] = scores.cpu(), label
+        scores = video_scores(self.model, views, self.config, self.multi_label).cpu()
+        one = not self.multi_label
+        label = torch.tensor(sample.label) if one else video_target(sample, len(scores))
+        self.scores[index] = scores, label
 
     def on_validation_epoch_end(self) -> None:
         """Loss and error over the videos of all processes, each counted once."""

@@ -248,4 +248,4 @@ def steps_done(checkpoint: Path) -> int:
     """Steps that a last.ckpt holds; 0 where there is none."""
     if not checkpoint.exists():
         return 0
-    return torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
+    return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"]

@@ -83,10 +83,6 @@ def run(
         freeze_bn(model, blocks=plan.bn == "frozen")
     elif plan.bn == "affine":
         affine_bn(model)
-    if plan.bn == "sync" and not torch.cuda.is_available():
-        raise ValueError(
-            "train.bn=sync runs on GPUs only, and there is none; take train.bn=train or frozen"
-        )
     classes = len(folder.labels) if recipe.multi_label else None
     views = Protocol.parse(plan.validation).views
     return train(
@@ -144,6 +140,10 @@ def _check(recipe: Recipe, folder: VideoFolder) -> None:
         raise ValueError(
             f"the learning rate is to fall at step {late[0]}, after the run's {plan.steps} steps; "
             "give --train.decay_at that fits, or --train.schedule cosine"
+        )
+    if plan.bn == "sync" and not torch.cuda.is_available():
+        raise ValueError(
+            "train.bn=sync runs on GPUs only, and there is none; take train.bn=train or frozen"
         )
     if plan.balanced and recipe.multi_label:
         raise ValueError(

@@ -1,6 +1,5 @@
 """Model files of ours from foreign checkpoints, and state dicts for others from our networks."""
 
-import io
 import math
 import re
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from torch import Tensor
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.models.zoo import PRESETS
 from nonlocalnet.nn.insert import nonlocal_blocks
-from nonlocalnet.weights.file import is_ours, probe, read, save, write_atomically
+from nonlocalnet.weights.file import is_ours, probe, read, save, save_atomically
 from nonlocalnet.weights.fit import TABLES, Coverage
 from nonlocalnet.weights.load import from_checkpoint
 
@@ -101,9 +100,7 @@ def convert_back(path: str | Path, out: str | Path, target: str) -> list[str]:
         raise ValueError(f"no names for {target!r}; choose one of {', '.join(_STATE)}")
     model, _ = read(path)
     state, notes = state_dict_for(model, target)
-    buffer = io.BytesIO()
-    torch.save({_STATE[target]: state}, buffer)
-    write_atomically(out, buffer.getvalue())
+    save_atomically({_STATE[target]: state}, out)
     return notes
 
 

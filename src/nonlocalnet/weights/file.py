@@ -5,6 +5,7 @@ Metadata, one JSON text under the key `nonlocalnet`: `format`, `model` (argument
 `probe` (seed, input shape and the logits it gave when saved), and what else the writer adds.
 """
 
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -142,6 +143,13 @@ def probe(model: VideoResNet, shape: Sequence[int], seed: int = 0) -> dict[str, 
     with unnoticed(model):
         logits = model(x.to(device))[0]
     return {"seed": seed, "shape": list(shape), "logits": logits.cpu().tolist()}
+
+
+def save_atomically(content: Any, path: str | Path) -> None:
+    """torch.save through `write_atomically`."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
