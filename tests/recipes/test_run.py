@@ -158,6 +158,17 @@ def test_a_model_of_ours_brings_its_network_and_its_clip(bars, tmp_path):
     assert next(iter(nln.nonlocal_blocks(got.model).values())).kind == "dot_product"
 
 
+def test_a_model_asked_for_beside_weights_of_ours_is_fed_as_they_were(bars, tmp_path):
+    model = nln.build("c2d_tiny", 2, width=4)
+    clip = {"frames": 4, "stride": 3, "mean": 0.4, "std": 0.3}
+    nln.save(model, tmp_path / "bare.safetensors", labels=["down", "up"], clip=clip)
+    small = SmallRecipe(init=str(tmp_path / "bare.safetensors"), model="nl1_c2d_tiny")
+    recipe = small_recipe(read_folder(bars), small, tmp_path / "run")
+    assert recipe.model.name == "nl1_c2d_tiny"
+    assert (recipe.clip.frames, recipe.clip.stride) == (4, 3)
+    assert (recipe.clip.mean, recipe.clip.std) == (0.4, 0.3)
+
+
 def test_a_recipe_on_the_command_line(bars, tmp_path, capsys):
     common = ["train", "--recipe", "nl5_c2d_r50", "--data", str(bars)]
     assert main([*common, "--model.num-classes", "2", "--train.warmup", "500000"]) == 2

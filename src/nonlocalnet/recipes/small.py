@@ -118,19 +118,11 @@ def _network(small: SmallRecipe, out: Path) -> tuple[dict[str, Any], Mapping[str
     if not small.init or images:
         return own, image_facts("").clip if images else {}
     file = weights_file(small.init, out)
-    if is_ours(file) and not small.model:
-        model, meta = read(file)
-        built = {key: value for key, value in model.config.items() if key != "num_classes"}
-        known = {field.name for field in fields(ModelConfig)}
-        network = {key: value for key, value in built.items() if key in known}
-        if "scale" in built and built["scale"] is None:
-            network["scale"] = "unit"
-        network["more"] = {key: value for key, value in built.items() if key not in known}
-        clip = clip_of(meta)
-        kept = ("frames", "stride", "fps", "short", "mean", "std")
-        return network, {key: getattr(clip, key) for key in kept}
     if is_ours(file):
-        return own, {}
+        model, meta = read(file)
+        clip = clip_of(meta)
+        fed = {key: getattr(clip, key) for key in ("frames", "stride", "fps", "mean", "std")}
+        return own if small.model else _same_network(model), fed
     tensors, facts = read_weights(file), image_facts(file.name)
     backbone = describe(tensors, IMAGENET, "")[0]["name"].rpartition("_")[2]
     return {
@@ -141,6 +133,16 @@ def _network(small: SmallRecipe, out: Path) -> tuple[dict[str, Any], Mapping[str
         "scale": "unit" if small.scale is None else small.scale,
         "more": dict(facts.build),
     }, facts.clip
+
+
+def _same_network(model: VideoResNet) -> dict[str, Any]:
+    """Fields of ModelConfig that build this network again, for other classes."""
+    built = {key: value for key, value in model.config.items() if key != "num_classes"}
+    if built.get("scale", 1.0) is None:
+        built["scale"] = "unit"
+    known = {field.name for field in fields(ModelConfig)}
+    network = {key: value for key, value in built.items() if key in known}
+    return {**network, "more": {key: value for key, value in built.items() if key not in known}}
 
 
 def _clip(folder: VideoFolder, small: SmallRecipe, fed: Mapping[str, Any]) -> ClipConfig:
