@@ -45,8 +45,10 @@ def add_arguments(parser) -> None:
 def run(options) -> int:
     """Writes results.json and prints its metrics."""
     from nonlocalnet.cli.progress import progress_bar
+    from nonlocalnet.cli.test_files import missing_videos, write_beside
     from nonlocalnet.data.folder import SPLITS, read_folder
     from nonlocalnet.engine.classifier import load
+    from nonlocalnet.engine.statistics import add_statistics
     from nonlocalnet.engine.testing import Protocol, run_test, submission
     from nonlocalnet.weights.file import write_atomically
 
@@ -105,23 +107,30 @@ def run(options) -> int:
     missing = folder.missing[options.split]
     results["faults"] += [f"{row.where}: no file {row.path}" for row in missing]
     results["protocol"]["missing"] += len(folder.bad) + len(missing)
+    results["missing"] = missing_videos(folder, options.split, results)
+    add_statistics(results)
     run_folder = Path(options.run)
     out = run_folder if run_folder.is_dir() else run_folder.parent
     out = Path(options.out) if options.out else out / "results.json"
     write_atomically(out, json.dumps(results, indent=1).encode())
     if options.submission:
         write_atomically(options.submission, submission(results).encode())
+    beside = write_beside(out, results)
     if options.json:
         print(json.dumps(results["metrics"]))
         return 0
     for name, value in results["metrics"].items():
-        print(f"{name:<20} {100 * value:6.2f} %")
+        low, high = (100 * limit for limit in results["intervals"][name])
+        print(f"{name:<20} {100 * value:6.2f} %   95 % interval {low:.2f} to {high:.2f}")
+    for name, (low, high) in results.get("bounds", {}).items():
+        print(f"{name:<20} {100 * low:6.2f} to {100 * high:.2f} % with all that is missing")
     if "coverage" in results:
         print(_coverage(results))
     counts = results["protocol"]
     print(
         f"{counts['evaluated']} videos tested, {counts['missing']} unreadable or missing; "
-        f"written to {out}{f' and {options.submission}' if options.submission else ''}"
+        f"written to {out}{f' and {options.submission}' if options.submission else ''}; "
+        f"beside it {', '.join(path.name for path in beside)}"
     )
     return 0
 
