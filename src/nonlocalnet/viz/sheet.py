@@ -47,7 +47,7 @@ def draw_sheet(
         left = 0.1 + column * (STRIP[0] + 0.2)
         bottom = height - (0.35 if title else 0) - (row + 1) * (STRIP[1] + TEXT)
         box = (left / width, bottom / height, STRIP[0] / width, STRIP[1] / height)
-        ax = figure.add_axes(box, anchor="W")
+        ax = figure.add_axes(box, anchor="NW")
         ax.set_axis_off()
         if tile.frames is None:
             ax.imshow(np.full((17, 92, 3), 225, np.uint8), aspect="equal")
@@ -69,7 +69,7 @@ def _strip(frames: np.ndarray, gap: int = 3) -> np.ndarray:  # (F, H, W, 3) -> (
     return np.concatenate(parts[:-1], axis=1)
 
 
-def _fitting(text: str, most: int = 88) -> str:
+def _fitting(text: str, most: int = 76) -> str:
     """One line of the sheet; the middle goes first, since both ends tell more."""
     text = text.replace("$", r"\$")
     return text if len(text) <= most else f"{text[: most // 3]} … {text[-2 * most // 3 + 3 :]}"
