@@ -102,6 +102,14 @@ def test_intervals_and_bounds_hold_the_figure(tested):
         assert best == pytest.approx((6 * value + 4) / 10)
 
 
+def test_views_are_judged_one_by_one_as_well(tested):
+    results = json.loads(tested.read_text())
+    views = [rank for row in results["videos"] for rank in row["clips"]]
+    assert len(views) == 12  # two of each video
+    want = sum(rank == 0 for rank in views) / 12
+    assert results["metrics"]["clip_top1@2x1x32"] == pytest.approx(want)
+
+
 def test_a_test_against_itself_is_compared_in_the_shell(tested, capsys):
     assert main(["compare", str(tested), str(tested)]) == 0
     said = capsys.readouterr().out

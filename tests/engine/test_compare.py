@@ -10,8 +10,8 @@ import pytest
 from nonlocalnet.cli.main import main
 from nonlocalnet.data.clips import ClipConfig
 from nonlocalnet.engine.compare import compare, paired
+from nonlocalnet.engine.protocol import Protocol
 from nonlocalnet.engine.statistics import bootstrap, figures, interval
-from nonlocalnet.engine.testing import Protocol
 
 LABELS = ["down", "left", "up"]
 

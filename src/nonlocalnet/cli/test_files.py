@@ -42,7 +42,7 @@ def write_beside(out: Path, results: dict[str, Any]) -> list[Path]:
     """
     from nonlocalnet.data.optional import MissingLibrary, require
     from nonlocalnet.engine.perclass import confusion, per_class
-    from nonlocalnet.engine.statistics import several_labels
+    from nonlocalnet.engine.statistics import is_multi_label
     from nonlocalnet.weights.file import write_atomically
 
     def beside(name: str) -> Path:
@@ -50,7 +50,7 @@ def write_beside(out: Path, results: dict[str, Any]) -> list[Path]:
 
     classes = per_class(results)
     tables = {"per_class.csv": [list(classes[0]), *(list(row.values()) for row in classes)]}
-    if counts := None if several_labels(results) else confusion(results).tolist():
+    if counts := None if is_multi_label(results) else confusion(results).tolist():
         rows = [[name, *row] for name, row in zip(results["labels"], counts, strict=True)]
         tables["confusion.csv"] = [["true \\ predicted", *results["labels"]], *rows]
     for name, table in tables.items():

@@ -12,19 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from nonlocalnet.engine.protocol import JITTER
 from nonlocalnet.engine.statistics import (
     RESAMPLES,
     Figure,
     bootstrap,
     figures,
     interval,
-    several_labels,
+    is_multi_label,
 )
-from nonlocalnet.engine.testing import JITTER
 
-OWN = frozenset({"mean", "std", "torch", "machine", "evaluated", "missing", "chunk"})
+OWN = frozenset({"mean", "std", "torch", "machine", "chunk", "evaluated", "missing", "starts"})
 """Fields of the protocol in which comparable tests may differ: what belongs to the network, where
-it ran, and how many videos were there (only those that both tested are compared)."""
+and how it ran (to rounding the same), how many videos were there (only those that both tested are
+compared), and what `clip_starts` says better."""
 OF_TRAINING = frozenset({"short_side", "flip"})
 """Fields that no test but 1-clip-jitter makes use of."""
 
@@ -70,7 +71,7 @@ def compare(
             f"about the networks; test both alike, or allow {','.join(refused)} if that is what "
             "you compare"
         )
-    if a["labels"] != b["labels"] or several_labels(a) != several_labels(b):
+    if a["labels"] != b["labels"] or is_multi_label(a) != is_multi_label(b):
         raise ValueError(
             f"the classes differ ({_classes(a)}; {_classes(b)}); compare tests of one data set"
         )
@@ -164,7 +165,7 @@ def _labels(row: Mapping[str, Any]) -> str:
 
 
 def _classes(results: Mapping[str, Any]) -> str:
-    kind = "several labels" if several_labels(results) else "one label"
+    kind = "several labels" if is_multi_label(results) else "one label"
     return f"{len(results['labels'])}, first {results['labels'][0]}, {kind} per video"
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from nonlocalnet.engine.metrics import mean_average_precision
 from nonlocalnet.engine.statistics import (
     filled_in,
+    is_multi_label,
     missing_rows,
     score_table,
-    several_labels,
     target_table,
 )
 
@@ -32,7 +32,7 @@ def confusion(results: Mapping[str, Any]) -> np.ndarray:  # (classes, classes) i
         >>> confusion({"labels": ["a", "b"], "videos": rows}).tolist()
         [[0, 1], [0, 1]]
     """
-    if several_labels(results):
+    if is_multi_label(results):
         raise ValueError("a confusion matrix is of one label per video; these have several each")
     truth, said = _truth_and_said(results)
     return truth.T.astype(np.int64) @ said
@@ -71,7 +71,7 @@ def per_class(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         "recall_worst": None if lost is None else _share(hits, have + lost),
         "recall_best": None if lost is None else _share(hits + lost, have + lost),
     }
-    if several_labels(results):
+    if is_multi_label(results):
         scores = score_table(results)
         columns["average_precision"] = mean_average_precision(scores, truth)[1]
         for name, best in (("worst", False), ("best", True)):
@@ -89,7 +89,7 @@ def per_class(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _truth_and_said(results: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """(videos, classes) bool twice: what they show, and what they are said to show."""
     truth = target_table(results, results["videos"])
-    if several_labels(results):
+    if is_multi_label(results):
         return truth, score_table(results) >= THRESHOLD
     said = [{"label": row["predicted"]} for row in results["videos"]]
     return truth, target_table(results, said)

@@ -44,7 +44,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
     return results
 
 
-def several_labels(results: Mapping[str, Any]) -> bool:
+def is_multi_label(results: Mapping[str, Any]) -> bool:
     """Whether its videos may have several labels each."""
     return "labels" in results["videos"][0]
 
@@ -64,7 +64,7 @@ def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
         >>> found["top1"](np.array([3, 1]))
         0.75
     """
-    if several_labels(results):
+    if is_multi_label(results):
         scores, targets = score_table(results), target_table(results, results["videos"])
         labelled = targets.any(1)
         found: dict[str, Figure] = {}
@@ -149,7 +149,7 @@ def bounds(results: Mapping[str, Any]) -> dict[str, list[float]]:
     rows, missing = results["videos"], results["protocol"]["missing"]
     if not missing:
         return {}
-    if not several_labels(results):
+    if not is_multi_label(results):
         found = {}
         for name, figure in figures(results).items():
             hits = figure(np.ones(len(rows))) * len(rows)

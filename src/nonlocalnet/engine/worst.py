@@ -7,7 +7,7 @@ import numpy as np
 
 from nonlocalnet.data.video import BadVideo, open_video, read_frames
 from nonlocalnet.engine.perclass import THRESHOLD
-from nonlocalnet.engine.statistics import score_table, several_labels, target_table
+from nonlocalnet.engine.statistics import is_multi_label, score_table, target_table
 
 TINY = 1e-12  # a score of 0 is no infinite loss
 
@@ -26,7 +26,7 @@ def worst(results: Mapping[str, Any], count: int = 20) -> list[int]:
     scores, targets = score_table(results), target_table(results, results["videos"])
     gains = np.log(np.maximum(np.where(targets, scores, 1 - scores), TINY))
     # Of one label per video each row of `targets` has one.
-    losses = -(gains.mean(1) if several_labels(results) else gains[targets])
+    losses = -(gains.mean(1) if is_multi_label(results) else gains[targets])
     return np.argsort(-losses, kind="stable")[:count].tolist()
 
 
@@ -44,7 +44,7 @@ def in_words(results: Mapping[str, Any], row: int) -> tuple[str, bool]:
     def named(names) -> str:
         return ", ".join(f"{name} {100 * scores[name]:.0f} %" for name in names) or "nothing"
 
-    if not several_labels(results):
+    if not is_multi_label(results):
         true, said = video["label"], video["predicted"]
         wrong = "" if true == said else f", taken for {named([said])}"
         return named([true]) + wrong, true == said
