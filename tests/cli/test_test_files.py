@@ -2,9 +2,11 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +110,15 @@ def test_views_are_judged_one_by_one_as_well(tested):
     assert len(views) == 12  # two of each video
     want = sum(rank == 0 for rank in views) / 12
     assert results["metrics"]["clip_top1@2x1x32"] == pytest.approx(want)
+
+
+def test_the_manual_names_every_field(tested):
+    manual = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
+    table = manual.partition("## results.json")[2].partition("Beside it")[0]
+    named = set(re.findall(r"`(\w+)`", table))
+    results = json.loads(tested.read_text())
+    assert set(results) <= named
+    assert set(results["videos"][0]) - {"path"} <= named
 
 
 def test_a_test_against_itself_is_compared_in_the_shell(tested, capsys):

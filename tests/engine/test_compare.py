@@ -157,6 +157,14 @@ def test_other_data_are_refused():
         compare(a, b)
 
 
+def test_without_labels_there_is_nothing_to_compare():
+    kept_back = results_of([True] * 3)
+    for row in kept_back["videos"]:
+        row["labels"] = []
+    with pytest.raises(ValueError, match="none of the 3 videos has a label"):
+        compare(kept_back, kept_back)
+
+
 def test_map_of_two_tests_is_compared():
     rng = np.random.default_rng(0)
     targets = rng.random((60, 3)) < 0.4

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+import torchmetrics.functional.classification as peer
 from sklearn.metrics import (
     average_precision_score,
     confusion_matrix,
@@ -9,6 +11,7 @@ from sklearn.metrics import (
 )
 
 from nonlocalnet.engine.perclass import confusion, per_class
+from nonlocalnet.engine.statistics import figures
 from nonlocalnet.engine.worst import glimpse, in_words, worst
 
 LABELS = list("abcde")
@@ -53,6 +56,35 @@ def test_confusion_and_shares_equal_scikit_learn(seed):
         np.testing.assert_allclose(found, values)
     assert [row["evaluated"] for row in rows] == shares[3].tolist()
     assert rows[4]["precision"] is rows[4]["recall"] is rows[4]["f1"] is None
+
+
+def test_figures_equal_torchmetrics():
+    """Of nothing its shares are 0 and ours None, so here every class is there and said."""
+    rng = np.random.default_rng(1)
+    scores, truth = rng.dirichlet(np.ones(5), 80), rng.integers(0, 5, 80)
+    rows = [
+        {"label": LABELS[k], "predicted": LABELS[s.argmax()], "rank": int((s > s[k]).sum())}
+        for k, s in zip(truth, scores, strict=True)
+    ]
+    results = {"labels": LABELS, "videos": rows, "protocol": {"missing": 0}}
+    said, true = torch.from_numpy(scores), torch.from_numpy(truth)
+    np.testing.assert_array_equal(
+        confusion(results), peer.multiclass_confusion_matrix(said, true, 5).numpy()
+    )
+    for name, of in (
+        ("precision", peer.multiclass_precision),
+        ("recall", peer.multiclass_recall),
+        ("f1", peer.multiclass_f1_score),
+    ):
+        want = of(said, true, num_classes=5, average=None).numpy()
+        np.testing.assert_allclose([row[name] for row in per_class(results)], want, atol=1e-6)
+    top1 = peer.multiclass_accuracy(said, true, 5, average="micro")
+    assert figures(results)["top1"](np.ones(80)) == pytest.approx(float(top1), abs=1e-6)
+    results, scores, targets = multi()
+    want = peer.multilabel_average_precision(
+        torch.from_numpy(scores), torch.from_numpy(targets).long(), 5
+    )
+    assert figures(results)["mAP"](np.ones(30)) == pytest.approx(float(want), abs=1e-6)
 
 
 def test_several_labels_equal_scikit_learn():

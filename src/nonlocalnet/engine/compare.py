@@ -53,7 +53,7 @@ def compare(
 
     Raises:
         ValueError: The protocols differ in other fields, the classes, the kind or the labels of
-            the videos differ, or no video is in both.
+            the videos differ, no video is in both, or none has a label.
     """
     unlike = unlike_fields(a["protocol"], b["protocol"])
     unknown = sorted(set(allow) - set(a["protocol"]) - set(b["protocol"]))
@@ -81,6 +81,11 @@ def compare(
     )
     of_a, of_b = figures(first), figures(second)
     names = [name for name in of_a if name in of_b]
+    if not names:
+        raise ValueError(
+            f"none of the {len(pairs)} videos has a label, so neither test has a figure; compare "
+            "tests of labelled videos"
+        )
     once = np.ones(len(pairs))
     drawn = bootstrap(
         {name: _difference(of_a[name], of_b[name]) for name in names},
@@ -170,4 +175,4 @@ def _classes(results: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    return "not told" if value is None else str(value)
+    return "none" if value is None else str(value)
