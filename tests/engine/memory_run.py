@@ -12,7 +12,7 @@ from nonlocalnet.data.video import open_video
 from nonlocalnet.engine.protocol import Protocol
 from nonlocalnet.engine.testing import run_test
 
-CLIP = ClipConfig(frames=16, stride=2, test_short_side=224)
+CLIP = ClipConfig(frames=16, stride=2, test_short_side=160)
 
 if __name__ == "__main__":
     path, views, chunk = sys.argv[1:]

@@ -155,7 +155,7 @@ def test_the_command_names_every_rule(samples, model, bars, tmp_path, capsys):
 def test_thirty_views_need_little_more_memory_than_one(tmp_path):
     """Of a test process, the most that it ever had; all views at once need much more."""
     rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 255, (240, 320, 3)).astype(np.uint8) for _ in range(80)]
+    pictures = [rng.integers(0, 255, (160, 212, 3)).astype(np.uint8) for _ in range(60)]
     video = write_video(tmp_path / "v.mp4", pictures)
 
     def most(views, chunk):  # MiB

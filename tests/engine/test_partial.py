@@ -108,6 +108,20 @@ def test_a_killed_test_goes_on_to_the_same_results(saved, bars, whole, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
+@pytest.mark.long
+def test_a_test_killed_at_random_moments_ends_with_the_same_results(saved, bars, whole, tmp_path):
+    """While it starts, tests or writes; by one process or two, in turns."""
+    out, rng = tmp_path / "results.json", np.random.default_rng(1)
+    for kill in range(10):
+        launcher = TORCHRUN if kill % 2 else [sys.executable]
+        process = start([*launcher, *command(saved, bars, out)])
+        time.sleep(rng.random() * (16 if kill % 2 else 8))
+        kill_when(process, tmp_path, 0)
+    finish([sys.executable, *command(saved, bars, out)])
+    assert out.read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
 def test_two_processes_write_what_one_does(saved, bars, whole, tmp_path):
     """Of 6 videos, then of the odd number that is left after a kill: each is tested once."""
     out = tmp_path / "results.json"
