@@ -148,7 +148,7 @@ def test_the_command_names_every_rule(samples, model, bars, tmp_path, capsys):
         results = json.loads(out.read_text())
         want = run_test(model, LABELS, samples, clip, protocol, chunk=chunk, workers=0)
         assert results["videos"] == want["videos"]
-        assert results["metrics"] == want["metrics"]
+        assert want["metrics"].items() <= results["metrics"].items()
     assert main([*arguments, "--softmax", "everywhere"]) == 2
 
 

@@ -24,6 +24,7 @@ from nonlocalnet.engine.testing import run_test
 
 CLIP = ClipConfig(frames=4, stride=2, crop=32, short_side=(32, 40), test_short_side=32, flip=False)
 LABELS = ["down", "up"]
+FILES = {"results.json", "per_class.csv", "confusion.csv", "confusion.png", "worst.png"}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
@@ -65,7 +66,7 @@ def whole(saved, bars, tmp_path_factory):
     """results.json of a test that nothing disturbed."""
     out = tmp_path_factory.mktemp("whole") / "results.json"
     finish([sys.executable, *command(saved, bars, out)])
-    assert [path.name for path in out.parent.iterdir()] == ["results.json"]
+    assert {path.name for path in out.parent.iterdir()} == FILES
     return out.read_bytes()
 
 
@@ -105,7 +106,7 @@ def test_a_killed_test_goes_on_to_the_same_results(saved, bars, whole, tmp_path)
     (tmp_path / "results.partial.jsonl").write_bytes(before + b'{"index": 5, "sco')  # torn
     finish([sys.executable, *command(saved, bars, out)])
     assert out.read_bytes() == whole
-    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
 @pytest.mark.long
@@ -119,7 +120,7 @@ def test_a_test_killed_at_random_moments_ends_with_the_same_results(saved, bars,
         kill_when(process, tmp_path, 0)
     finish([sys.executable, *command(saved, bars, out)])
     assert out.read_bytes() == whole
-    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
 def test_two_processes_write_what_one_does(saved, bars, whole, tmp_path):
@@ -135,7 +136,7 @@ def test_two_processes_write_what_one_does(saved, bars, whole, tmp_path):
     (tmp_path / "results.partial.jsonl").write_bytes(b"".join(keep))  # 5 videos are left
     finish([*TORCHRUN, *command(saved, bars, out)])
     assert out.read_bytes() == whole
-    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
 def test_one_process_goes_on_where_two_were_killed(saved, bars, whole, tmp_path):
@@ -145,7 +146,7 @@ def test_one_process_goes_on_where_two_were_killed(saved, bars, whole, tmp_path)
     assert lines(tmp_path) >= 2
     finish([sys.executable, *command(saved, bars, out)])
     assert out.read_bytes() == whole
-    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
 def test_what_is_known_is_not_computed_again(model, bars, tmp_path):
