@@ -144,9 +144,9 @@ def run(options) -> int:
     results["faults"] += [f"{row.where}: no file {row.path}" for row in missing]
     results["protocol"]["missing"] += len(folder.bad) + len(missing)
     write_atomically(out, json.dumps(results, indent=1).encode())
-    partial.remove()
     if options.submission:
         write_atomically(options.submission, submission(results).encode())
+    partial.remove()
     if options.json:
         print(json.dumps(results["metrics"]))
         return 0
