@@ -152,10 +152,10 @@ def run(options) -> int:
     results["missing"] = missing_videos(folder, options.split, results)
     add_statistics(results)
     write_atomically(out, json.dumps(results, indent=1).encode())
-    partial.remove()
     if options.submission:
         write_atomically(options.submission, submission(results).encode())
     beside = write_beside(out, results)
+    partial.remove()
     if options.json:
         print(json.dumps(results["metrics"]))
         return 0
