@@ -63,8 +63,6 @@ def add_arguments(parser) -> None:
 
 def run(options) -> int:
     """Writes results.json and prints its metrics; of several processes only the first does."""
-    from dataclasses import replace
-
     from nonlocalnet.cli.progress import progress_bar
     from nonlocalnet.cli.test_files import missing_videos, write_beside
     from nonlocalnet.data.folder import SPLITS, read_folder
