@@ -15,7 +15,9 @@ from nonlocalnet.data.clips import ClipConfig, even_views, to_input, training_vi
 from nonlocalnet.data.folder import Sample, read_folder
 from nonlocalnet.data.listed import Action
 from nonlocalnet.data.video import open_video
-from nonlocalnet.engine.testing import Protocol, run_test, submission, video_scores
+from nonlocalnet.engine.protocol import Protocol
+from nonlocalnet.engine.results import submission
+from nonlocalnet.engine.testing import run_test, video_scores
 
 CLIP = ClipConfig(frames=4, stride=2, crop=32, short_side=(32, 40), test_short_side=32, flip=False)
 LABELS = ["down", "never", "up"]
@@ -152,7 +154,7 @@ def test_the_jittered_view_is_seeded_and_says_so(model, bars):
     for i, (row, sample) in enumerate(zip(results["videos"], samples, strict=True)):
         view = training_view(sample.video, CLIP, np.random.default_rng((4, i)))
         scores = video_scores(model, view, CLIP)
-        assert row["scores"] == [float(f"{score:.7g}") for score in scores.tolist()]
+        assert row["scores"] == [float(f"{score:.9g}") for score in scores.tolist()]
     assert list(results["metrics"]) == ["top1@1-clip-jitterx32"]
     said = results["protocol"]
     assert (said["views"], said["seed"], said["clip_starts"]) == ("1-clip-jitter", 4, "random")
@@ -165,9 +167,9 @@ def test_results_of_one_label_have_the_keys_they_always_had(model, bars):
     samples = read_folder(bars).splits["test"]
     results = run_test(model, LABELS, samples, CLIP, Protocol.parse("1x1"), workers=0)
     assert list(results) == ["metrics", "protocol", "labels", "faults", "videos"]
-    assert list(results["videos"][0]) == ["path", "label", "predicted", "rank", "scores"]
+    assert list(results["videos"][0]) == ["path", "label", "predicted", "rank", "scores", "clips"]
     assert list(results["protocol"]) == [
-        *("views", "scores", *vars(CLIP), "clip_starts"),
+        *("views", "scores", *vars(CLIP), "clip_starts", "chunk"),
         *("decoder", "torch", "machine", "evaluated", "missing"),
     ]
     said = results["protocol"]

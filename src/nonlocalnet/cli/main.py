@@ -23,6 +23,7 @@ COMMANDS = {
     "check": "find broken videos and write a manifest of the good ones",
     "prepare": "resize videos once into a cache that reads quickly",
     "test": "test a trained run with the paper's ten clips",
+    "compare": "is one test better than another? differences with paired intervals",
     "predict": "name what happens in one video or in many",
     "plot": "draw the errors of runs over their training (Figure 4)",
     "explain": "draw where the network looked (Figure 3)",

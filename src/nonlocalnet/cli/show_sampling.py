@@ -38,7 +38,7 @@ def run(options) -> int:
     """Prints the table (or JSON) and writes the picture."""
     from nonlocalnet.data.clips import even_numbers, three_squares
     from nonlocalnet.data.video import open_video, read_frames, scaled_size
-    from nonlocalnet.engine.testing import Protocol
+    from nonlocalnet.engine.protocol import Protocol
 
     config = _config(options)
     protocol = Protocol.parse(options.views)

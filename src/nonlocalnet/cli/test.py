@@ -8,6 +8,8 @@ from typing import Literal
 HELP = """Test a run with evenly spread clips of each video, whole frames (Sec. 4.1).
 
 Data with several labels per video are tested with a sigmoid per class; their figure is mAP.
+A test that was killed goes on where it was (results.partial.jsonl beside the results). Under
+torchrun the videos are shared out among the processes.
 
 Example: nonlocalnet test runs/mine --data videos/ --views 10x1"""
 
@@ -30,6 +32,17 @@ def add_arguments(parser) -> None:
         type=Literal["mean", "max"],
         help="of a video's views: the mean, or the largest score; default: as its recipe says",
     )
+    parser.add_argument(
+        "--softmax",
+        type=Literal["location", "pooled"],
+        default="location",
+        help="of a view: softmax at each location, then their mean; or pooled first, then softmax",
+    )
+    parser.add_argument(
+        "--starts",
+        type=Literal["even", "released"],
+        help="of the clips: even from end to end, or int(j N / clips); default: as in training",
+    )
     parser.add_argument("--split", type=str, default="test", help="train, val or test")
     parser.add_argument("--out", type=str, help="results file; default RUN/results.json")
     parser.add_argument(
@@ -38,16 +51,28 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="draws the split and 1-clip-jitter, as in train"
     )
+    parser.add_argument(
+        "--chunk",
+        type=int,
+        default=1,
+        help="views per forward pass; above 1: more memory, scores equal to 1e-4 only",
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that decode ahead")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
 def run(options) -> int:
-    """Writes results.json and prints its metrics."""
+    """Writes results.json and prints its metrics; of several processes only the first does."""
     from nonlocalnet.cli.progress import progress_bar
+    from nonlocalnet.cli.test_files import missing_videos, write_beside
     from nonlocalnet.data.folder import SPLITS, read_folder
     from nonlocalnet.engine.classifier import load
-    from nonlocalnet.engine.testing import Protocol, run_test, submission
+    from nonlocalnet.engine.partial import Partial
+    from nonlocalnet.engine.processes import join_processes, place
+    from nonlocalnet.engine.protocol import Protocol
+    from nonlocalnet.engine.results import submission
+    from nonlocalnet.engine.statistics import add_statistics
+    from nonlocalnet.engine.testing import run_test
     from nonlocalnet.weights.file import write_atomically
 
     if options.split not in SPLITS:
@@ -56,10 +81,17 @@ def run(options) -> int:
         raise ValueError(
             "--submission names videos by their files, and --prepared reads others; leave one out"
         )
-    protocol = Protocol.parse(options.views, options.combine or "mean", options.seed)
+    protocol = Protocol.parse(
+        options.views, options.combine or "mean", options.seed, options.softmax
+    )
     classifier = load(options.run)
     if not options.combine:
         protocol = replace(protocol, combine=classifier.combine)
+    clip = classifier.clip
+    if options.starts:
+        clip = replace(clip, starts=options.starts)
+    join_processes()
+    first = place()[0] == 0
     with progress_bar("opening") as progress:
         folder = read_folder(
             options.data,
@@ -89,41 +121,54 @@ def run(options) -> int:
             f"{options.data} has one label per video, and --submission is for several (Charades); "
             "results.json has the scores of every video"
         )
-    if not options.json:
+    if first and not options.json:
         for sentence in folder.warnings:
             print(f"warning: {sentence}")
+    run_folder = Path(options.run)
+    out = run_folder if run_folder.is_dir() else run_folder.parent
+    out = Path(options.out) if options.out else out / "results.json"
+    partial = Partial(out)
     with progress_bar("testing") as progress:
         results = run_test(
             classifier.model,
             classifier.labels,
             folder.splits[options.split],
-            classifier.clip,
+            clip,
             protocol,
+            chunk=options.chunk,
             workers=options.workers,
+            partial=partial,
             progress=progress,
         )
+    if not first:
+        return 0
     results["faults"] = [*folder.bad, *results["faults"]]
     results["protocol"]["split"] = f"{options.split}, drawn by {folder.split_by}"
     missing = folder.missing[options.split]
     results["faults"] += [f"{row.where}: no file {row.path}" for row in missing]
     results["protocol"]["missing"] += len(folder.bad) + len(missing)
-    run_folder = Path(options.run)
-    out = run_folder if run_folder.is_dir() else run_folder.parent
-    out = Path(options.out) if options.out else out / "results.json"
+    results["missing"] = missing_videos(folder, options.split, results)
+    add_statistics(results)
     write_atomically(out, json.dumps(results, indent=1).encode())
     if options.submission:
         write_atomically(options.submission, submission(results).encode())
+    beside = write_beside(out, results)
+    partial.remove()
     if options.json:
         print(json.dumps(results["metrics"]))
         return 0
     for name, value in results["metrics"].items():
-        print(f"{name:<20} {100 * value:6.2f} %")
+        low, high = (100 * limit for limit in results["intervals"][name])
+        print(f"{name:<20} {100 * value:6.2f} %   95 % interval {low:.2f} to {high:.2f}")
+    for name, (low, high) in results.get("bounds", {}).items():
+        print(f"{name:<20} {100 * low:6.2f} to {100 * high:.2f} % with all that is missing")
     if "coverage" in results:
         print(_coverage(results))
     counts = results["protocol"]
     print(
         f"{counts['evaluated']} videos tested, {counts['missing']} unreadable or missing; "
-        f"written to {out}{f' and {options.submission}' if options.submission else ''}"
+        f"written to {out}{f' and {options.submission}' if options.submission else ''}; "
+        f"beside it {', '.join(path.name for path in beside)}"
     )
     return 0
 

@@ -36,6 +36,8 @@ class VideoFolder:
     """One sentence for each file that was left out."""
     missing: dict[str, list[Listed]] = field(default_factory=dict)
     """Listed videos without a file, by split."""
+    unreadable: dict[str, list[Listed]] = field(default_factory=dict)
+    """Listed videos whose file is one of `bad`, by split."""
     multi_label: bool = False
     """Several labels per video: samples have actions."""
     warnings: list[str] = field(default_factory=list)
@@ -85,6 +87,7 @@ def read_folder(
     )
     folder.splits["test"] = folder.splits[tested]
     folder.missing["test"] = folder.missing[tested]
+    folder.unreadable["test"] = folder.unreadable[tested]
     for split in needs:
         if not folder.splits[split]:
             why = (
@@ -108,11 +111,11 @@ def open_listing(
         splits={split: [] for split in SPLITS},
         split_by=listing.split_by,
         missing={s: [row for row in listing.missing if row.split == s] for s in SPLITS},
+        unreadable={split: [] for split in SPLITS},
         multi_label=listing.multi_label,
     )
     numbers = {label: number for number, label in enumerate(listing.labels)}
     rows = [row for row in listing.rows if row.split in splits]
-    unreadable: set[Path] = set()
     for done, row in enumerate(rows):
         try:
             sample = Sample(
@@ -123,8 +126,9 @@ def open_listing(
             folder.splits[row.split or "train"].append(sample)
         except BadVideo as error:
             folder.bad.append(str(error))
-            unreadable.add(row.path)
+            folder.unreadable[row.split or "train"].append(row)
         progress(done + 1, len(rows))
+    unreadable = {row.path for split in SPLITS for row in folder.unreadable[split]}
     readable = [row for row in listing.rows if row.path not in unreadable]
     folder.warnings = [*listing.notes, *audit(readable, listing.labels)]
     return folder

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from nonlocalnet.data.clips import ClipConfig, video_views
 from nonlocalnet.data.video import open_video
-from nonlocalnet.engine.testing import Combine, Protocol, video_scores
+from nonlocalnet.engine.protocol import Combine, Protocol
+from nonlocalnet.engine.testing import video_scores
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.weights.file import read
 

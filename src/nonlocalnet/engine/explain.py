@@ -18,7 +18,7 @@ from nonlocalnet.data.clips import clip_around, to_input
 from nonlocalnet.data.video import open_video, read_frames
 from nonlocalnet.engine.cells import Place, cell_maps, place
 from nonlocalnet.engine.classifier import Classifier
-from nonlocalnet.engine.testing import view_scores
+from nonlocalnet.engine.testing import clip_scores
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.nn.block import NonLocalBlock
 from nonlocalnet.nn.probe import run_watched
@@ -204,7 +204,7 @@ def explain(
     ]
     frame = int(np.abs(video.seconds[numbers] - t).argmin())
     device = next(classifier.model.parameters()).device
-    scores = view_scores(classifier.model, clip.to(device), config, classifier.multi_label)
+    scores = clip_scores(classifier.model, clip[None].to(device), config, classifier.multi_label)[0]
     best = int(scores.argmax())
     return Explanation(
         path=Path(path),

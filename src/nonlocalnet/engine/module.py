@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from nonlocalnet.data.clips import ClipConfig, to_input
 from nonlocalnet.data.sets import TestItem, TrainItem, video_target
 from nonlocalnet.engine.metrics import mean_average_precision
+from nonlocalnet.engine.processes import everyone
 from nonlocalnet.engine.testing import video_scores
 from nonlocalnet.models.resnet import VideoResNet
 
@@ -118,12 +119,12 @@ class Training(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Loss and error over the videos of all processes, each counted once."""
-        found = _everyone(self.scores)
+        found = everyone(self.scores)
         self.scores = {}
         if not found:
             return
-        scores = torch.stack([found[index][0] for index in sorted(found)]).clamp(1e-12, 1)
-        labels = torch.stack([found[index][1] for index in sorted(found)])
+        scores = torch.stack([entry[0] for entry in found.values()]).clamp(1e-12, 1)
+        labels = torch.stack([entry[1] for entry in found.values()])
         if self.multi_label:
             loss = F.binary_cross_entropy(scores, labels)
             error = torch.tensor(1 - mean_average_precision(scores, labels)[0])
@@ -153,12 +154,3 @@ class Training(pl.LightningModule):
             optimizer = torch.optim.SGD(groups, momentum=0.9, nesterov=True, **settings)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def _everyone(own: dict[int, Any]) -> dict[int, Any]:
-    """The entries of all processes."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return own
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, own)
-    return {index: entry for part in parts for index, entry in part.items()}

@@ -28,6 +28,7 @@ from nonlocalnet.engine.guard import Guard
 from nonlocalnet.engine.logs import MetricsCSV
 from nonlocalnet.engine.module import Training
 from nonlocalnet.engine.precise import PreciseBN
+from nonlocalnet.engine.processes import join_processes
 from nonlocalnet.engine.sampler import StepBatches
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.nn.insert import nonlocal_blocks
@@ -220,28 +221,6 @@ class Bar(RichProgressBar):
 
     def _get_train_description(self, current_epoch: int) -> str:
         return f"{'training':{len(self.validation_description)}}"
-
-
-def join_processes() -> None:
-    """Joins the processes of torchrun, if it started this one; Lightning then finds them joined.
-
-    torchrun keeps one store through its restarts (seen in torch 2.14): in a common room of it, a
-    restarted process would look for the others at the addresses of the dead.
-    """
-    env, group = os.environ, torch.distributed
-    if env.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or group.is_initialized():
-        return
-    cuda = torch.cuda.is_available()
-    if cuda:
-        torch.cuda.set_device(int(env["LOCAL_RANK"]))
-    rank, world = int(env["RANK"]), int(env["WORLD_SIZE"])
-    store = group.TCPStore(env["MASTER_ADDR"], int(env["MASTER_PORT"]), world, is_master=False)
-    group.init_process_group(
-        "nccl" if cuda else "gloo",
-        store=group.PrefixStore(f"attempt {env['TORCHELASTIC_RESTART_COUNT']}", store),
-        rank=rank,
-        world_size=world,
-    )
 
 
 def steps_done(checkpoint: Path) -> int:

@@ -24,7 +24,8 @@ from nonlocalnet.data.listed import Action
 from nonlocalnet.data.video import open_video
 from nonlocalnet.engine.classifier import load
 from nonlocalnet.engine.logs import read_metrics
-from nonlocalnet.engine.testing import Protocol, run_test
+from nonlocalnet.engine.protocol import Protocol
+from nonlocalnet.engine.testing import run_test
 from nonlocalnet.recipes.config import Machine
 from nonlocalnet.recipes.recipe import Recipe
 from nonlocalnet.recipes.run import run

@@ -18,7 +18,8 @@ from nonlocalnet.data.folder import VideoFolder, read_folder
 from nonlocalnet.data.longrange import FPS, write_longrange
 from nonlocalnet.engine.classifier import load
 from nonlocalnet.engine.explain import explain
-from nonlocalnet.engine.testing import Protocol, run_test
+from nonlocalnet.engine.protocol import Protocol
+from nonlocalnet.engine.testing import run_test
 from nonlocalnet.recipes.config import SmallRecipe
 from nonlocalnet.recipes.curves import run_curve
 from nonlocalnet.recipes.small import run_small

@@ -16,8 +16,8 @@ import yaml
 
 from nonlocalnet.data.folder import VideoFolder
 from nonlocalnet.data.sets import TestVideos, TrainClips
+from nonlocalnet.engine.protocol import Protocol
 from nonlocalnet.engine.schedule import cosine, tenths
-from nonlocalnet.engine.testing import Protocol
 from nonlocalnet.engine.training import train
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.nn.batchnorm import affine_bn, freeze_bn
