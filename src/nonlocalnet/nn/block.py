@@ -264,8 +264,10 @@ def _bias(conv: _ConvNd) -> Tensor:
 
 def _project(tokens: Tensor, *convs: _ConvNd) -> Tensor:
     """The 1x1 convolutions of (B, N, C) tokens side by side, in one matrix product."""
-    weight = torch.cat([conv.weight.flatten(1) for conv in convs])
-    return F.linear(tokens, weight, torch.cat([_bias(conv) for conv in convs]))
+    weights, biases = [conv.weight.flatten(1) for conv in convs], [_bias(conv) for conv in convs]
+    if len(convs) == 1:  # joining one would still copy it
+        return F.linear(tokens, weights[0], biases[0])
+    return F.linear(tokens, torch.cat(weights), torch.cat(biases))
 
 
 def _project_back(y: Tensor, conv: _ConvNd, x: Tensor) -> Tensor:  # y (B, N, D)
