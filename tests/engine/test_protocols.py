@@ -170,7 +170,7 @@ def test_results_of_one_label_have_the_keys_they_always_had(model, bars):
     assert list(results["videos"][0]) == ["path", "label", "predicted", "rank", "scores", "clips"]
     assert list(results["protocol"]) == [
         *("views", "scores", *vars(CLIP), "clip_starts", "chunk"),
-        *("decoder", "torch", "machine", "evaluated", "missing"),
+        *("decoder", "torch", "machine", "videos_hash", "evaluated", "missing"),
     ]
     said = results["protocol"]
     assert said["scores"] == "softmax per location, mean over locations, then over views"

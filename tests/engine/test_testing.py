@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from nonlocalnet.data.clips import ClipConfig, even_views, to_input
 from nonlocalnet.data.folder import read_folder
 from nonlocalnet.data.video import open_video
 from nonlocalnet.engine.protocol import Protocol
+from nonlocalnet.engine.results import list_hash
 from nonlocalnet.engine.testing import run_test, video_scores
 
 CLIP = ClipConfig(frames=4, stride=2, crop=32, short_side=(32, 40), test_short_side=32, flip=False)
@@ -55,6 +57,28 @@ def test_file_api_and_test_give_the_same_bits(bars, model, tmp_path):
         scores = classifier.predict(sample.video.path).scores
         assert torch.equal(scores, video_scores(model, even_views(sample.video, CLIP), CLIP))
         assert row["scores"] == [float(f"{s:.9g}") for s in scores.tolist()]
+
+
+def test_results_say_of_which_videos_wherever_these_lie(bars, tmp_path):
+    shutil.copytree(bars, tmp_path / "elsewhere")
+    folder = read_folder(bars)
+    here = folder.splits["test"]
+    there = read_folder(tmp_path / "elsewhere").splits["test"]
+    known = list_hash(here, folder.labels)
+    assert known == list_hash(there, folder.labels) == list_hash(here[::-1], folder.labels)
+    assert known != list_hash(here[1:], folder.labels)
+    assert known != list_hash(here, folder.labels[::-1])  # the same videos, other labels
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_used_where_there_is_one(bars, model, tmp_path):
+    nln.save(model, tmp_path / "m.safetensors", labels=["down", "up"], clip=vars(CLIP))
+    video = bars / "up" / "1.mp4"
+    there = nln.load(tmp_path / "m.safetensors")
+    assert next(there.model.parameters()).is_cuda
+    here = nln.load(tmp_path / "m.safetensors", device="cpu")
+    found, expected = there.predict(video).scores, here.predict(video).scores
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
 
 
 def test_metrics_are_counted_by_hand(bars, model):

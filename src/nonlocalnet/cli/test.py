@@ -84,14 +84,14 @@ def run(options) -> int:
     protocol = Protocol.parse(
         options.views, options.combine or "mean", options.seed, options.softmax
     )
+    join_processes()  # before the network is put on this process's own GPU
+    first = place()[0] == 0
     classifier = load(options.run)
     if not options.combine:
         protocol = replace(protocol, combine=classifier.combine)
     clip = classifier.clip
     if options.starts:
         clip = replace(clip, starts=options.starts)
-    join_processes()
-    first = place()[0] == 0
     with progress_bar("opening") as progress:
         folder = read_folder(
             options.data,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nonlocalnet.data.clips import ClipConfig, video_views
@@ -78,11 +79,15 @@ class Classifier:
         protocol = Protocol.parse(views, combine or self.combine)
         seen = video_views(open_video(path, reader), self.clip, protocol.views, protocol.seed)
         scores = video_scores(self.model, seen, self.clip, self.multi_label, protocol.combine)
-        return Prediction(Path(path), self.labels, scores)
+        return Prediction(Path(path), self.labels, scores.cpu())
 
 
-def load(path: str | Path) -> Classifier:
+def load(path: str | Path, device: str | torch.device | None = None) -> Classifier:
     """A classifier from a model file, or from the best model of a run folder.
+
+    Args:
+        path: The file or the folder.
+        device: Where its network lives; None is the GPU where there is one, else the CPU.
 
     Raises:
         ValueError: No such file or folder, or not a model of ours.
@@ -91,6 +96,7 @@ def load(path: str | Path) -> Classifier:
     if path.is_dir():
         path = path / "best.safetensors"
     model, meta = read(path)
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         return Classifier(model, meta["labels"], clip_of(meta), meta)
     except (TypeError, ValueError) as error:

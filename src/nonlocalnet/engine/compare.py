@@ -22,9 +22,12 @@ from nonlocalnet.engine.statistics import (
     is_multi_label,
 )
 
-OWN = frozenset({"mean", "std", "torch", "machine", "chunk", "evaluated", "missing", "starts"})
+OF_NETWORK = {"mean", "std"}
+OF_MACHINE = {"torch", "machine", "chunk"}
+OF_VIDEOS = {"evaluated", "missing", "videos_hash"}
+OWN = frozenset(OF_NETWORK | OF_MACHINE | OF_VIDEOS | {"starts"})
 """Fields of the protocol in which comparable tests may differ: what belongs to the network, where
-and how it ran (to rounding the same), how many videos were there (only those that both tested are
+and how it ran (to rounding the same), which videos were there (only those that both tested are
 compared), and what `clip_starts` says better."""
 OF_TRAINING = frozenset({"short_side", "flip"})
 """Fields that no test but 1-clip-jitter makes use of."""

@@ -1,5 +1,6 @@
 """The content of results.json that is found out from the scores of the videos."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,19 @@ class VideoResult:
     scores: list[float]
     clips: list[int]
     """Rank of the true label by each view alone."""
+
+
+def list_hash(samples: Sequence[Sample], labels: Sequence[str]) -> str:
+    """Of which videos a test was, with which labels: the same wherever the data lie.
+
+    A video counts by its name and its folder's, in any order.
+    """
+    rows = []
+    for sample in samples:
+        shown = {action.label for action in sample.actions}
+        shown = shown if sample.label is None else {sample.label}
+        rows.append((sample.video.path.parts[-2:], sorted(labels[k] for k in shown)))
+    return hashlib.sha256(repr(sorted(rows)).encode()).hexdigest()[:16]
 
 
 def submission(results: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ from nonlocalnet.data.sets import TestVideos
 from nonlocalnet.engine.partial import Partial, Scored, key_of
 from nonlocalnet.engine.processes import everyone, place
 from nonlocalnet.engine.protocol import Combine, Protocol, Softmax
-from nonlocalnet.engine.results import one_label, several_labels
+from nonlocalnet.engine.results import list_hash, one_label, several_labels
 from nonlocalnet.nn.probe import unnoticed
 
 
@@ -172,6 +172,7 @@ def run_test(
             "decoder": ", ".join(sorted({sample.video.reader for sample in samples})),
             "torch": torch.__version__,
             "machine": platform.machine(),
+            "videos_hash": list_hash(samples, labels),
             "evaluated": len(found),
             "missing": len(faults),
         },

@@ -19,6 +19,7 @@ from nonlocalnet.data.longrange import FPS, write_longrange
 from nonlocalnet.engine.classifier import load
 from nonlocalnet.engine.explain import explain
 from nonlocalnet.engine.protocol import Protocol
+from nonlocalnet.engine.statistics import add_statistics
 from nonlocalnet.engine.testing import run_test
 from nonlocalnet.recipes.config import SmallRecipe
 from nonlocalnet.recipes.curves import run_curve
@@ -101,6 +102,7 @@ def _train_and_test(
         results = run_test(
             trained.model, trained.labels, folder.splits["test"], trained.clip, Protocol()
         )
+        add_statistics(results)
         results["training_seconds"] = round(seconds, 1)
         write_atomically(results_file, json.dumps(results, indent=1).encode())
     results = json.loads(results_file.read_text(encoding="utf-8"))
@@ -176,7 +178,7 @@ def _summary(rows: list[dict[str, Any]]) -> Table:
             [
                 name,
                 f"{mine[0]['parameters']:,}",
-                " / ".join(f"{a:.1f}" for a in accuracies),
+                " / ".join(_with_interval(row) for row in mine),
                 f"{np.mean(accuracies):.1f}",
                 f"{seconds:.0f}",
             ]
@@ -185,13 +187,19 @@ def _summary(rows: list[dict[str, Any]]) -> Table:
         header=[
             "network",
             "parameters",
-            f"{rows[0]['metric']} per seed, %",
+            f"{rows[0]['metric']} per seed (95 % interval), %",
             "mean, %",
             "training, s",
         ],
         rows=lines,
         strong=[len(lines) - 1],
     )
+
+
+def _with_interval(row: dict[str, Any]) -> str:
+    low, high = row["intervals"][row["metric"]]
+    value = row["metrics"][row["metric"]]
+    return f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _looks(
