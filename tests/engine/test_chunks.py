@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from networks import speaking
 from videos import write_video
 
 import nonlocalnet as nln
@@ -26,13 +27,7 @@ LABELS = ["down", "never", "up"]
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    net = nln.build("nl1_i3d_tiny", 3, width=4, head_window=1).eval()
-    for module in net.modules():  # a network whose every part speaks
-        if isinstance(module, torch.nn.BatchNorm3d):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-    torch.nn.init.normal_(net.fc.weight)
-    return net
+    return speaking(3)
 
 
 @pytest.fixture(scope="module")

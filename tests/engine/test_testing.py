@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from networks import speaking
 
 import nonlocalnet as nln
 from nonlocalnet.data.clips import ClipConfig, even_views, to_input
@@ -20,13 +21,7 @@ CLIP = ClipConfig(frames=4, stride=2, crop=32, short_side=(32, 40), test_short_s
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    net = nln.build("nl1_i3d_tiny", 2, width=4, head_window=1).eval()
-    for module in net.modules():  # a network whose every part speaks
-        if isinstance(module, torch.nn.BatchNorm3d):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-    torch.nn.init.normal_(net.fc.weight)
-    return net
+    return speaking(2)
 
 
 def test_scores_are_the_mean_over_views_of_the_mean_over_places_of_softmax(bars, model):

@@ -90,6 +90,29 @@ def test_a_tie_of_the_concatenation_is_inactive(engine):
     torch.testing.assert_close(grads[1][0, :, 0], (active * grad_y).sum(0))
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "gaussian_distance"])
+def test_the_sharpest_rows_have_no_subnormal_weight(kind):
+    """Of a raw gaussian most weights are nearly 0; products with subnormal ones took twice as long.
+
+    Here they fall from 1 to exp(-240) and further; g shows each of them.
+    """
+    theta = torch.linspace(-80, 80, 81)[None, :, None]
+    phi = torch.linspace(-3, 3, 61)[None, :, None]
+    g = torch.eye(61)[None]
+    weights = nonlocal_op(theta, phi, g, kind=kind, engine="exact")
+    assert float(weights.min()) >= torch.finfo(torch.float32).tiny
+    dense = nonlocal_op(theta, phi, g, kind=kind, engine="dense")
+    assert float(dense[dense > 0].min()) < torch.finfo(torch.float32).tiny
+    torch.testing.assert_close(weights, dense, atol=1e-25, rtol=1e-4)
+    tensors = [part.double().requires_grad_() for part in (theta, phi, g)]
+    found = []
+    for engine in ("exact", "dense"):
+        y = nonlocal_op(*tensors, kind=kind, engine=engine)
+        found.append((y, *torch.autograd.grad(y.square().sum(), tensors)))
+    for exact, dense in zip(*found, strict=True):
+        torch.testing.assert_close(exact, dense, atol=1e-12, rtol=1e-12)
+
+
 def test_the_sorted_sum_keeps_its_digits_at_large_offsets():
     """Only a + b matters: at offsets of 1e3 the two running sums must not cancel."""
     rng = torch.Generator().manual_seed(0)

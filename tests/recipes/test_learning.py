@@ -42,22 +42,15 @@ def test_one_real_batch_is_learnt_by_heart(bars, kind, autocast):
             assert not torch.equal(value, before[name]), name
 
 
-def learn(data, out, *options):
-    assert main(["train", str(data), "--out", str(out), "--workers", "0", "--json", *options]) == 0
-    assert main(["test", str(out), "--data", str(data), "--workers", "0", "--json"]) == 0
-
-
 @pytest.mark.long
-def test_ten_clips_of_each_of_two_classes_are_enough(tmp_path, capsys):
-    write_two_classes(tmp_path / "data")
-    learn(tmp_path / "data", tmp_path / "run")
+@pytest.mark.parametrize(
+    ("write", "metric"), [(write_two_classes, "top1@10x1x64"), (write_two_labels, "mAP@10x1x64")]
+)
+def test_ten_clips_of_each_class_are_enough(tmp_path, capsys, write, metric):
+    """With all defaults; of one label per video or of two."""
+    write(tmp_path / "data")
+    data, run, quick = str(tmp_path / "data"), str(tmp_path / "run"), ["--workers", "0", "--json"]
+    assert main(["train", data, "--out", run, *quick]) == 0
+    assert main(["test", run, "--data", data, *quick]) == 0
     metrics = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert metrics["top1@10x1x64"] >= 0.95
-
-
-@pytest.mark.long
-def test_two_labels_at_a_time_are_learnt(tmp_path, capsys):
-    write_two_labels(tmp_path / "data")
-    learn(tmp_path / "data", tmp_path / "run")
-    metrics = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert metrics["mAP@10x1x64"] >= 0.95
+    assert metrics[metric] >= 0.95

@@ -29,10 +29,9 @@ def run(options) -> int:
     """Names the videos that are not ok, warns of what ails the set, counts the states."""
     from nonlocalnet.cli.progress import progress_bar
     from nonlocalnet.data.check import STATES, check
-    from nonlocalnet.data.found import videos_under
+    from nonlocalnet.data.found import root_of, videos_under
 
-    root = Path(options.videos or options.data)
-    root = root if root.is_dir() else root.parent
+    root = root_of(Path(options.data), options.videos)
     found = videos_under(Path(options.data), root)
     manifest = Path(options.out) if options.out else root / "manifest.csv"
     with progress_bar("checking") as progress:

@@ -28,11 +28,10 @@ def run(options) -> int:
     """Checks, prepares, and says what is there and what could not be."""
     from nonlocalnet.cli.progress import progress_bar
     from nonlocalnet.data.check import check
-    from nonlocalnet.data.found import videos_under
+    from nonlocalnet.data.found import root_of, videos_under
     from nonlocalnet.data.prepare import prepare, prepared_videos
 
-    root = Path(options.videos or options.data)
-    root = root if root.is_dir() else root.parent
+    root = root_of(Path(options.data), options.videos)
     how = Preparation(short_side=options.short_side, form=options.form)
     cache = Path(options.out)
     found = videos_under(Path(options.data), root)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nonlocalnet.data.audit import audit
 from nonlocalnet.data.check import read_manifest, unchanged
+from nonlocalnet.data.found import root_of
 from nonlocalnet.data.listed import SPLITS, Action, Listed
 from nonlocalnet.data.listing import Listing, list_videos
 from nonlocalnet.data.prepare import prepared_videos
@@ -80,7 +81,7 @@ def read_folder(
     tested = "test" if any(row.split == "test" for row in listing.rows) else "val"
     splits = {tested if split == "test" else split for split in needs}
     source = Path(source)
-    root = Path(videos) if videos else source if source.is_dir() else source.parent
+    root = root_of(source, videos)
     opener = _opener(root, reader, Path(prepared) if prepared else None)
     folder = open_listing(
         listing, splits | {"val"} if "train" in needs else splits, progress, opener

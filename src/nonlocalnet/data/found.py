@@ -29,6 +29,12 @@ class Found:
         return audit(usable, self.listing.labels)
 
 
+def root_of(source: Path, videos: str | Path | None = None) -> Path:
+    """Where a set's videos are: as said, else the folder itself, or beside the list."""
+    given = Path(videos or source)
+    return given if given.is_dir() else given.parent
+
+
 def videos_under(source: Path, root: Path) -> Found:
     """All videos in a folder or a list.
 

@@ -20,6 +20,11 @@ TILE = 2**21
 """Weights held at a time: 8 MiB in float32, and twice that backward. Larger tiles are no faster."""
 
 
+LEAST = -60.0
+"""No logit counts as further below the largest: a weight of 1e-26. Smaller ones would change nothing
+but the time, as products with subnormal numbers take several times as long."""
+
+
 def softmax_rows(
     theta: Tensor,  # (B, N, D)
     phi: Tensor,  # (B, M, D)
@@ -76,7 +81,7 @@ def _forward(
         queries = accumulator(theta[clips, rows])
         logits = _pairs(key_bias[clips, None], scale, queries, phi[clips], scale, buffer)
         peak = logits.amax(dim=2, keepdim=True)
-        weights = logits.sub_(peak).exp_()
+        weights = logits.sub_(peak).clamp_(min=LEAST).exp_()
         total = weights.sum(dim=2, keepdim=True)
         y[clips, rows] = torch.bmm(weights, g[clips]).div_(total)
         log_c[clips, rows] = (peak + total.log()).squeeze(2)
@@ -110,7 +115,7 @@ def _backward(
         queries, grad_y = accumulator(theta[clips, rows]), accumulator(grad[clips, rows])
         weights = _pairs(key_bias[clips, None], scale, queries, keys[clips], scale, buffers[0])
         # No weight exceeds 1; with logits in the millions, rounding alone could say otherwise.
-        weights.sub_(log_c[clips, rows, None]).clamp_(max=0).exp_()
+        weights.sub_(log_c[clips, rows, None]).clamp_(LEAST, 0).exp_()
         grad_g[clips].baddbmm_(weights.mT, grad_y)
         # The softmax's own gradient: each weight times (its value's gradient - their mean).
         mean = torch.linalg.vecdot(grad_y, accumulator(y[clips, rows]))
