@@ -21,8 +21,8 @@ TILE = 2**21
 
 
 LEAST = -60.0
-"""No logit counts as further below the largest: a weight of 1e-26. Smaller ones would change nothing
-but the time, as products with subnormal numbers take several times as long."""
+"""No logit counts as further below the largest, so no weight is less than 1e-26 of it. Smaller ones
+would change nothing but the time: products with subnormal numbers take several times as long."""
 
 
 def softmax_rows(
