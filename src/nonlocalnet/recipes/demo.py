@@ -210,7 +210,7 @@ def _looks(
         guesses.append(Guess(clip=name, truth=row["label"], scores=prediction.top(4)))
         look = explain(classifier, path, _middle_of(partners[name]))
         picture = pictures / f"{path.stem}.png"
-        draw_arrows(look.frames, look.look, picture)
+        draw_arrows(look.frames, look.looks, picture)
         arrows.append(
             Picture(
                 path=picture,

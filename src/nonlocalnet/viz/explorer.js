@@ -90,7 +90,9 @@ function arrow(layer, from, to, share, scale) {
   }
   const corner = (turn) =>
     [to[0] - size * Math.cos(angle + turn), to[1] - size * Math.sin(angle + turn)];
-  svg(group, "path", { class: "head", d: `M${to}L${corner(0.42)}L${corner(-0.42)}Z` });
+  svg(group, "path", {
+    class: "head", d: `M${to}L${corner(0.42)}L${corner(-0.42)}Z`, "stroke-width": 0.6 * scale,
+  });
 }
 
 function dot(layer, at, radius, here = true) {
@@ -283,25 +285,29 @@ function showScores() {
 }
 
 // Scores of the clips of a test over the video's time; the band is the clip of this page.
-function showTimeline() {
+let secondsToPx = null;
+function drawTimeline() {
   const clips = data.timeline;
   if (clips.length < 2) return;
   const figure = $("timeline");
   figure.hidden = false;
-  const [wide, tall, left, bottom] = [400, 120, 30, 16];
+  figure.replaceChildren();
+  const [wide, tall, left, bottom] = [Math.max(figure.clientWidth, 200), 120, 38, 16];
+  const ranges = data.scores.map(([label], i) => {
+    const scores = clips.map((clip) => clip[2][i]);
+    return `${label} from ${percent(Math.min(...scores))} to ${percent(Math.max(...scores))}`;
+  });
   const chart = svg(figure, "svg", {
-    viewBox: `0 0 ${wide} ${tall}`, preserveAspectRatio: "none", role: "img",
-    "aria-label": `Scores of ${clips.length} clips over ${data.duration.toFixed(1)} seconds: ` +
-      data.scores.map(([label], i) => `${label} from ${percent(Math.min(...clips.map((c) => c[2][i])))} ` +
-        `to ${percent(Math.max(...clips.map((c) => c[2][i])))}`).join(", "),
+    viewBox: `0 0 ${wide} ${tall}`, role: "img",
+    "aria-label": `Scores of ${clips.length} clips over ${data.duration.toFixed(1)} seconds: ${ranges.join(", ")}`,
   });
   const x = (seconds) => left + ((wide - left - 4) * seconds) / data.duration;
   const y = (score) => 6 + (tall - bottom - 6) * (1 - score);
-  const [begin, end] = [data.seconds[0], data.seconds[total - 1]];
-  svg(chart, "rect", { class: "clip", x: x(begin), y: 6, width: Math.max(x(end) - x(begin), 1), height: tall - bottom - 6 });
+  const [begin, end] = [data.seconds[0], data.seconds[total - 1]].map(x);
+  svg(chart, "rect", { class: "clip", x: begin, y: 6, width: Math.max(end - begin, 1), height: tall - bottom - 6 });
   for (const score of [0, 0.5, 1]) {
     svg(chart, "line", { class: "grid", x1: left, x2: wide - 4, y1: y(score), y2: y(score) });
-    svg(chart, "text", { x: left - 4, y: y(score) + 4, "text-anchor": "end" }).textContent = percent(score).replace(" ", "");
+    svg(chart, "text", { x: left - 4, y: y(score) + 4, "text-anchor": "end" }).textContent = `${100 * score}%`;
   }
   data.scores.forEach((_, i) => {
     const points = clips.map(([from, to, scores]) => `${x((from + to) / 2)},${y(scores[i])}`);
@@ -310,7 +316,7 @@ function showTimeline() {
   svg(chart, "text", { x: left, y: tall - 2 }).textContent = "0 s";
   svg(chart, "text", { x: wide - 4, y: tall - 2, "text-anchor": "end" }).textContent = `${data.duration.toFixed(1)} s`;
   svg(chart, "line", { class: "now", id: "now", y1: 2, y2: tall - bottom });
-  figure.position = x;
+  secondsToPx = x;
 }
 
 // --------------------------------------------------------------------------- what one can do
@@ -328,7 +334,7 @@ function showFrame() {
   $("clock").textContent = `${state.frame + 1} of ${total} · ${seconds.toFixed(2)} s`;
   $("seek").setAttribute("aria-valuetext", $("clock").textContent);
   const now = document.getElementById("now");
-  if (now) for (const end of ["x1", "x2"]) now.setAttribute(end, $("timeline").position(seconds));
+  if (now) for (const end of ["x1", "x2"]) now.setAttribute(end, secondsToPx(seconds));
 }
 function choose(query) {
   const moves = query[0] !== state.query[0] && state.shown < total;
@@ -429,8 +435,8 @@ async function begin() {
   svg(stage, "svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
   $("seek").max = total - 1;
   showScores();
-  showTimeline();
   buildStrip();
+  drawTimeline();
   setBlock(0);
 
   stage.addEventListener("click", (event) => choose(pointed(event, stage, state.frame)));
@@ -445,7 +451,7 @@ async function begin() {
     draw();
   });
   document.addEventListener("keydown", onKey);
-  new ResizeObserver(() => { layOut(); draw(); }).observe($("strip"));
+  new ResizeObserver(() => { layOut(); drawTimeline(); draw(); }).observe($("strip"));
   document.documentElement.dataset.ready = "yes";
 }
 
