@@ -58,7 +58,7 @@ def test_predict_and_explain_read_with_the_reader_asked_for(trained, bars, tmp_p
     scores = [{e["label"]: e["score"] for e in top} for top, _ in said.values()]
     assert scores[0] == pytest.approx(scores[1], abs=0.1)  # scaled by another library
     assert scores[0] != scores[1]
-    assert said["pyav"][1]["from"] == said["opencv"][1]["from"]
+    assert said["pyav"][1]["looks"][0]["from"] == said["opencv"][1]["looks"][0]["from"]
     for command in (["predict"], ["explain", *drawn]):
         assert main([*command, file, *model, "--reader", "vlc"]) == 2
         assert "no reader 'vlc'; choose one of pyav" in capsys.readouterr().err

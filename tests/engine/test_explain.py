@@ -81,7 +81,7 @@ def test_cells_lie_at_the_centre_of_what_they_see(pools, stem_t, stride_in_1x1):
 def test_row_sums_to_one_and_holds_the_strongest(kind):
     torch.manual_seed(0)
     model = build("nl1_c2d_tiny", 4, width=4, kind=kind, scale=None)
-    seen = look(model, torch.randn(1, 3, 4, 64, 80), (1, 21.0, 33.0), top=7)
+    (seen,) = look(model, torch.randn(1, 3, 4, 64, 80), (1, 21.0, 33.0), top=7)
     assert seen.row.shape == seen.centres.shape[:3] == (4, 4, 5)
     assert seen.row.sum() == pytest.approx(1, abs=1e-5)
     assert np.array_equal(seen.weights, np.sort(seen.row.ravel())[::-1][:7])
@@ -97,7 +97,7 @@ def test_planted_match_is_found():
     clip = torch.zeros(1, 3, 4, 96, 96)
     clip[:, :, 0, 8:40, 8:40] = torch.tensor([2.0, -2.0, 1.0])[:, None, None]
     clip[:, :, 3, 56:88, 48:80] = torch.tensor([2.0, -2.0, 1.0])[:, None, None]
-    seen = look(model, clip, (0, 24.0, 24.0), top=40)
+    (seen,) = look(model, clip, (0, 24.0, 24.0), top=40)
     other = seen.keys[(seen.keys[:, 0] == 3)]
     inside = (abs(other[:, 1] - 71.5) < 16) & (abs(other[:, 2] - 63.5) < 16)
     assert seen.keys[0][0] in (0, 3) and inside[0]
@@ -119,8 +119,13 @@ def test_the_model_is_left_as_it_was():
 def test_the_block_is_chosen_by_name_or_as_in_figure_3():
     model = build("nl5_c2d_r50", 2, width=2)
     clip = torch.randn(1, 3, 4, 32, 32)
-    assert look(model, clip, (0, 0, 0)).block == "res3.3"
-    assert look(model, clip, (0, 0, 0), block="res4.5").block == "res4.5"
+
+    def names(block=None):
+        return [seen.block for seen in look(model, clip, (0, 0, 0), block=block)]
+
+    assert names() == ["res3.3"] and names("res4.5") == ["res4.5"]
+    assert names(["res4.5", "res3.1.nonlocal_block"]) == ["res4.5", "res3.1"]
+    assert names("all") == ["res3.1", "res3.3", "res4.1", "res4.3", "res4.5"]
     with pytest.raises(ValueError, match=r"no non-local block at 'res9'; there are: res3.1"):
         look(model, clip, (0, 0, 0), block="res9")
     with pytest.raises(ValueError, match="no non-local block to look through"):
@@ -152,7 +157,8 @@ def test_seconds_and_pixels_come_back_within_a_cell(example):
         assert seconds == pytest.approx(frame / 10, abs=0.01)
         assert abs(right - x) <= 2 and abs(down - y) <= 2, "cells are 8 px of the doubled frame"
         plain = found.as_dict()
-        assert len(plain["to"]) == 20 and plain["block"] == "res3.0"
+        (seen,) = plain["looks"]
+        assert len(seen["to"]) == 20 and seen["block"] == "res3.0"
         assert found.describe().startswith(f"{path}: ")
 
 
