@@ -25,6 +25,8 @@ COMMANDS = {
     "test": "test a trained run with the paper's ten clips",
     "compare": "is one test better than another? differences with paired intervals",
     "predict": "name what happens in one video or in many",
+    "timeline": "what happens in a long video, and when (JSON, CSV, subtitles)",
+    "features": "a vector for each moment of each video, with its times",
     "plot": "draw the errors of runs over their training (Figure 4)",
     "explain": "draw where the network looked (Figure 3)",
     "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",

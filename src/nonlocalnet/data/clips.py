@@ -121,8 +121,21 @@ def source_frames(video: Video, config: ClipConfig) -> np.ndarray:  # (N,)
     return at_rate(seconds, float(seconds[-1]) + 1 / video.fps, config.fps)
 
 
-def clip_around(video: Video, frame: int, config: ClipConfig) -> np.ndarray:  # (T,)
-    """Frame numbers of a clip that keeps `frame`, near the clip's middle where the video allows."""
+def clips_around(
+    video: Video, frame: int, config: ClipConfig, count: int = 1, apart: int = 1
+) -> tuple[np.ndarray, list[int]]:  # (F,), (count or fewer)
+    """Clips that keep `frame`, as near to their middle as the video allows.
+
+    Args:
+        video: Where they are cut from.
+        frame: The frame that all of them keep.
+        config: Frames and stride.
+        count: Clips; fewer where the video or the clip has no room for more.
+        apart: Kept frames between the starts of clips, or a multiple of it.
+
+    Returns:
+        Frame numbers of all clips together, and where among them each of the clips starts.
+    """
     source = source_frames(video, config)
     here = int(np.abs(source - frame).argmin())
     span = config.frames * config.stride
@@ -130,10 +143,14 @@ def clip_around(video: Video, frame: int, config: ClipConfig) -> np.ndarray:  # 
     starts = here - config.stride * np.arange(config.frames)
     starts = starts[(starts >= 0) & (starts <= room)]
     if len(starts):
-        start = int(starts[np.abs(starts - (here - span / 2)).argmin()])
+        starts = starts[np.abs(starts - (here - span / 2)).argsort(kind="stable")]
+        starts = np.sort(starts[(starts - starts[0]) % (config.stride * apart) == 0][:count])
     else:
-        start = min(max(here - span // 2, 0), room)
-    return source[clip_at(start, len(source), config.frames, config.stride, config.short)]
+        starts = np.array([min(max(here - span // 2, 0), room)])
+    shifts = (starts - starts[0]) // config.stride
+    frames = config.frames + int(shifts[-1])
+    numbers = clip_at(int(starts[0]), len(source), frames, config.stride, config.short)
+    return source[numbers], shifts.tolist()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Which videos `check` and `prepare` go through: those of a folder, of a list, or of both."""
+"""Which videos a command goes through: those of a folder, of a list, or of both."""
 
 import os
 from collections.abc import Collection
@@ -8,6 +8,7 @@ from pathlib import Path
 from nonlocalnet.data.audit import audit
 from nonlocalnet.data.listed import SUFFIXES, Listed
 from nonlocalnet.data.listing import Listing, list_videos
+from nonlocalnet.data.readers.images import SUFFIXES as IMAGES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,37 @@ def videos_under(source: Path, root: Path) -> Found:
     listed = {_name(row, root): row.fps for row in (*listing.rows, *listing.missing)}
     rates = rates | listed if source.is_dir() else listed
     return Found(rates=dict(sorted(rates.items())), listing=listing, notes=listing.notes)
+
+
+def heap_of(source: Path) -> list[Path]:
+    """Everything under a path that `open_video` takes: videos, .npy files, folders of frames.
+
+    A folder of frames is one that holds images, and neither videos nor folders.
+
+    Raises:
+        ValueError: No such file or folder, or nothing in it.
+    """
+    if not source.exists():
+        raise ValueError(f"{source}: no such file or folder; check the path")
+    if source.is_file():
+        return [source]
+    found = []
+    for name, folders, files in os.walk(source, followlinks=True):
+        folder = Path(name)
+        suffixes = {file: Path(file).suffix.lower() for file in files}
+        videos = [
+            folder / file
+            for file, suffix in suffixes.items()
+            if suffix in SUFFIXES or (suffix == ".npy" and not file.endswith(".seconds.npy"))
+        ]
+        images = IMAGES.intersection(suffixes.values())
+        found += [folder] if images and not videos and not folders else videos
+    if not found:
+        raise ValueError(
+            f"{source}: no video in this folder; give videos, .npy files, folders of frames, or "
+            "folders of these"
+        )
+    return sorted(found)
 
 
 def _name(row: Listed, root: Path) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,29 +58,32 @@ class Classifier:
 
     def predict(
         self,
-        path: str | Path,
+        source: str | Path | np.ndarray,
         views: str = "10x1",
         combine: Combine | None = None,
         *,
         reader: str | None = None,
+        fps: float = 30.0,
     ) -> Prediction:
         """Scores of a video by the paper's test.
 
         Args:
-            path: The video.
+            source: A video, a folder of frames, a .npy file, or frames (F, H, W, 3) uint8.
             views: CLIPSxCROPS, or 1-clip-jitter (as the first video of a set has it).
             combine: Of the views: "mean", or "max", the largest score of each class; None: as its
                 recipe says.
             reader: As in `open_video`.
+            fps: Frames per second where the source does not say (images and arrays).
 
         Raises:
-            BadVideo: The file cannot be read; the text says why.
+            BadVideo: It cannot be read; the text says why.
             ValueError: `views` or `combine` is none of these, or no such reader.
         """
         protocol = Protocol.parse(views, combine or self.combine)
-        seen = video_views(open_video(path, reader), self.clip, protocol.views, protocol.seed)
+        video = open_video(source, reader, fps=fps)
+        seen = video_views(video, self.clip, protocol.views, protocol.seed)
         scores = video_scores(self.model, seen, self.clip, self.multi_label, protocol.combine)
-        return Prediction(Path(path), self.labels, scores.cpu())
+        return Prediction(video.path, self.labels, scores.cpu())
 
 
 def load(path: str | Path, device: str | torch.device | None = None) -> Classifier:

@@ -8,6 +8,7 @@ counted. Frames that are neither wanted nor referenced by others are not decoded
 
 import itertools
 import re
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -131,22 +132,23 @@ def _promised(stream, rate: float) -> int:
 
 
 def _index(container, stream, path: Path) -> Index:
-    every = [p for p in _packets(container, stream) if p.size]
     filler = 1 if stream.codec_context.name == "mpeg4" else 0  # bytes
-    packets = [p for p in every if not p.is_discard and p.size > filler]
-    hidden = len(every) - len(packets)
-    if not packets:
+    stamps, keys, hidden, trusted = array("q"), bytearray(), 0, "avi" not in container.format.name
+    for packet in _packets(container, stream):  # none is kept: together they are the whole file
+        if packet.size == 0:
+            continue
+        if packet.is_discard or packet.size <= filler:
+            hidden += 1
+            continue
+        trusted = trusted and packet.pts is not None
+        stamps.append(-1 if packet.pts is None else packet.pts)
+        keys.append(packet.is_keyframe)
+    if not stamps:
         raise BadVideo(path, "the video stream holds no frame; record or download it again")
-    stamps = np.array([-1 if p.pts is None else p.pts for p in packets], dtype=np.int64)
-    trusted = (
-        "avi" not in container.format.name
-        and all(p.pts is not None for p in packets)
-        and len(np.unique(stamps)) == len(stamps)
-    )
-    if not trusted:
-        return Index(len(packets), hidden, stamps[:0], stamps[:0])
-    key = np.array([p.is_keyframe for p in packets])
-    return Index(len(packets), hidden, np.sort(stamps), np.sort(stamps[key]))
+    shown = np.array(stamps, dtype=np.int64)
+    if not trusted or len(np.unique(shown)) < len(shown):
+        return Index(len(shown), hidden, shown[:0], shown[:0])
+    return Index(len(shown), hidden, np.sort(shown), np.sort(shown[np.array(keys, dtype=bool)]))
 
 
 def _counted_frames(path: Path, wanted: np.ndarray, threads: int) -> Iterator:
