@@ -15,6 +15,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
@@ -60,9 +61,9 @@ def status(field: str) -> int:
 
 
 def fresh(function: Callable[..., float], *arguments: object) -> float:
-    """The function's result in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+    """The function's result in a process of its own, which may start others."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def product_rate() -> float:
