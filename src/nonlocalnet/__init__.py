@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nonlocalnet.engine.classifier import load as load
+    from nonlocalnet.engine.explain import explain as explain
     from nonlocalnet.models.zoo import build as build
     from nonlocalnet.models.zoo import list_models as list_models
     from nonlocalnet.nn.batchnorm import freeze_bn as freeze_bn
@@ -30,6 +31,7 @@ _HOME = {
     "NonLocalBlock": "nn.block",
     "block_stats": "nn.stats",
     "build": "models.zoo",
+    "explain": "engine.explain",
     "freeze_bn": "nn.batchnorm",
     "from_checkpoint": "weights.load",
     "insert_nonlocal": "nn.insert",
@@ -47,6 +49,7 @@ __all__ = [
     "NonLocalBlock",
     "block_stats",
     "build",
+    "explain",
     "freeze_bn",
     "from_checkpoint",
     "insert_nonlocal",

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import av
 import pytest
 from videos import write_sound, write_video
 
@@ -62,6 +63,44 @@ def test_predict_and_explain_read_with_the_reader_asked_for(trained, bars, tmp_p
     for command in (["predict"], ["explain", *drawn]):
         assert main([*command, file, *model, "--reader", "vlc"]) == 2
         assert "no reader 'vlc'; choose one of pyav" in capsys.readouterr().err
+
+
+def test_explain_writes_every_kind_of_picture_and_the_page(trained, bars, tmp_path, capsys):
+    file, model = str(bars / "up" / "0.mp4"), ["--model", str(trained)]
+    kinds = {
+        "row.png": ["--view", "both", "--panels", "8"],
+        "figure1.svg": ["--style", "cascade"],
+        "moving.gif": ["--view", "heat"],
+        "moving.mp4": ["--block", "all"],
+    }
+    for name, options in kinds.items():
+        assert main(["explain", file, *model, "--out", str(tmp_path / name), *options]) == 0
+    capsys.readouterr()
+    page = str(tmp_path / "clip.html")
+    assert main(["explain", file, *model, "--page", page, "--faithful", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["written"] == [page] and len(told["faithful"]["drops_random"]) == 20
+    assert {p.name for p in tmp_path.iterdir()} == {*kinds, "clip.html"}, "and nothing beside them"
+    with av.open(str(tmp_path / "moving.mp4")) as moving:
+        assert moving.streams.video[0].frames > 8
+    assert main(["explain", file, *model, "--out", str(tmp_path / "a.png"), "--faithful"]) == 0
+    assert "random others by" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--out", "a.bmp"], "--out takes .png, .svg, .pdf, .mp4, .gif, got 'a.bmp'"),
+        (["--panels", "0"], "--panels must be 1 or more, got 0"),
+        (["--clips", "0"], "clips must be 1 or more, got 0"),
+        (["--clips", "2", "--faithful"], "--faithful hides places of one clip, got --clips 2"),
+        (["--block", "res3.0,res9"], "no non-local block at 'res9'; there are: res3.0"),
+        (["--at", "1,2"], "--at takes t,x,y"),
+    ],
+)
+def test_explain_says_what_it_cannot_draw(trained, bars, options, sentence, capsys):
+    assert main(["explain", str(bars / "up" / "0.mp4"), "--model", str(trained), *options]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_run_goes_on_only_when_told(trained, bars, capsys):

@@ -6,6 +6,7 @@ NAMES = {
     "NonLocalBlock",
     "block_stats",
     "build",
+    "explain",
     "freeze_bn",
     "from_checkpoint",
     "insert_nonlocal",

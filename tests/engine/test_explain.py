@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from nonlocalnet.data.clips import ClipConfig
+from nonlocalnet.data.clips import ClipConfig, to_input
 from nonlocalnet.data.longrange import CUT, SIZE, render, scene, write_frames
 from nonlocalnet.engine.cells import cell_maps
 from nonlocalnet.engine.classifier import Classifier
-from nonlocalnet.engine.explain import explain, look
+from nonlocalnet.engine.explain import choose_blocks, explain, look
+from nonlocalnet.engine.rows import all_rows
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.models.zoo import build
 
@@ -167,3 +168,75 @@ def test_the_middle_is_the_default_and_outside_is_refused(example):
     assert explain(classifier, path).look.weights.shape == (20,)
     with pytest.raises(ValueError, match=r"lies outside the video: 3.30 s of 64x64 px"):
         explain(classifier, path, at=(9.0, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def long_video(tmp_path_factory):
+    """96 frames of noise, and a network whose keys lie eight frames apart."""
+    path = tmp_path_factory.mktemp("long") / "noise.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 255, (96, 32, 48, 3), dtype=np.uint8))
+    torch.manual_seed(0)
+    model = build("nl5_i3d_r50", 2, width=4, scale=None).eval()
+    clip = ClipConfig(frames=32, stride=2, crop=32, short_side=(32, 32), test_short_side=64)
+    return Classifier(model, ["a", "b"], clip, {}), path
+
+
+def test_looks_averaged_over_clips_are_the_mean_of_single_ones(long_video):
+    classifier, path = long_video
+    at = (48 / 30, 20.0, 10.0)
+    found = explain(classifier, path, at, block="all", clips=3)
+    assert found.clips == 3 and len(found.looks) == 5
+    assert len(found.frames) == 32 + 2 * 8, "starts lie as far apart as the keys: eight kept frames"
+    frame = int(np.abs(found.seconds - at[0]).argmin())
+    for seen in found.looks:
+        assert seen.row.sum() == pytest.approx(1, abs=1e-5)
+        want = np.zeros_like(seen.row)
+        for shift in (0, 8, 16):
+            clip = torch.from_numpy(found.frames[shift : shift + 32])[None]
+            x = to_input(clip, classifier.clip)
+            # The middle of pixel (20, 10) of a frame shown at twice its size.
+            (one,) = look(classifier.model, x, (frame - shift, 20.5, 40.5), block=seen.block)
+            want[shift // 8 : shift // 8 + 4] += one.row / 3
+        np.testing.assert_allclose(seen.row, want, rtol=1e-6)
+        assert (np.diff(seen.centres[:, 0, 0, 0]) == 8).all()
+        strongest = np.unravel_index(seen.row.argmax(), seen.row.shape)
+        assert np.array_equal(seen.keys[0], seen.centres[strongest])
+
+
+def test_as_many_clips_as_there_is_room_for(example, long_video):
+    assert explain(*example, clips=50).clips < 50
+    with pytest.raises(ValueError, match="clips must be 1 or more, got 0"):
+        explain(*long_video, clips=0)
+
+
+@pytest.mark.parametrize("kind", ["embedded_gaussian", "dot_product"])
+@pytest.mark.parametrize("most", [10**9, 9_000])
+def test_all_rows_are_the_rows_of_single_looks(kind, most):
+    torch.manual_seed(0)
+    model = build("nl5_c2d_r50", 4, width=4, kind=kind)
+    clip = torch.randn(1, 3, 8, 64, 96)
+    for rows in all_rows(model, clip, choose_blocks(model, "all"), most=most):
+        t, y, x = (len(axis) // 2 for axis in rows.queries)
+        place = tuple(float(a[i]) for a, i in zip(rows.queries, (t, y, x), strict=True))
+        (seen,) = look(model, clip, place, block=rows.block)
+        assert seen.query == place
+        np.testing.assert_allclose(rows.weights[t, y, x], seen.row, rtol=1e-5, atol=1e-7)
+        for axis, centres in zip(rows.keys, np.moveaxis(seen.centres, -1, 0), strict=True):
+            assert set(axis) == set(centres.ravel())
+        if kind == "embedded_gaussian":
+            np.testing.assert_allclose(rows.weights.sum((3, 4, 5)), 1, atol=1e-5)
+
+
+def test_rows_are_thinned_until_they_fit():
+    model = build("nl5_c2d_r50", 4, width=2)
+    clip = torch.randn(1, 3, 8, 64, 96)
+    whole, thin = (
+        all_rows(model, clip, choose_blocks(model, "all"), most=most) for most in (10**9, 9_000)
+    )
+    assert all(rows.step == 1 for rows in whole)
+    assert sum(rows.weights.size for rows in whole) > 9_000
+    assert sum(rows.weights.size for rows in thin) <= 9_000
+    for full, rows in zip(whole, thin, strict=True):
+        assert np.array_equal(full.queries[0], rows.queries[0]), "time is never thinned"
+        for a, b in zip(full.queries[1:], rows.queries[1:], strict=True):
+            assert set(b) <= set(a) and len(b) == -(-len(a) // rows.step)

@@ -1,6 +1,6 @@
 """Figure 3 as a picture: which frames it shows, and that arrows are where the look says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import matplotlib.image
 import numpy as np
@@ -14,6 +14,9 @@ class Given:
     query: tuple[float, float, float]
     keys: np.ndarray
     weights: np.ndarray
+    block: str = "res3.0"
+    row: np.ndarray = field(default_factory=lambda: np.zeros((1, 1, 1)))
+    centres: np.ndarray = field(default_factory=lambda: np.zeros((1, 1, 1, 3)))
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 4, 5, 7, 16, 32, 33])
@@ -27,7 +30,7 @@ def test_the_querys_frame_is_shown_among_at_most_four_evenly_strided(total):
 
 def draw(path, **look):
     frames = np.full((4, 40, 60, 3), 100, np.uint8)
-    draw_arrows(frames, Given(**look), path)
+    draw_arrows(frames, [Given(**look)], path)
     return matplotlib.image.imread(path)[..., :3]
 
 
@@ -84,5 +87,5 @@ def test_weights_of_any_sign_and_no_keys_are_drawn(tmp_path):
 def test_suffix_chooses_the_format(tmp_path):
     frames = np.zeros((2, 8, 8, 3), np.uint8)
     look = Given((0, 1, 1), np.array([[1.0, 2.0, 2.0]]), np.array([1.0]))
-    draw_arrows(frames, look, tmp_path / "a.svg")
+    draw_arrows(frames, [look], tmp_path / "a.svg")
     assert "<svg" in (tmp_path / "a.svg").read_text(encoding="utf-8")

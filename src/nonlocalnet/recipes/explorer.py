@@ -10,7 +10,8 @@ import torch
 from nonlocalnet.data.clips import clips_around, even_views, to_input
 from nonlocalnet.data.video import open_video, read_frames
 from nonlocalnet.engine.classifier import Classifier
-from nonlocalnet.engine.explain import At, choose_blocks, inside, to_px
+from nonlocalnet.engine.explain import At, choose_blocks, inside, look, to_px
+from nonlocalnet.engine.faithful import DRAWS, faithfulness
 from nonlocalnet.engine.rows import SOFTMAX, Rows, all_rows
 from nonlocalnet.engine.testing import over_views, scores_of_views
 from nonlocalnet.nn.stats import BlockStats, block_stats
@@ -31,6 +32,7 @@ def write_page(
     top: int = 20,
     clips: int = 10,
     title: str = "",
+    draws: int = DRAWS,
     reader: str | None = None,
 ) -> Path:
     """Writes the explorer page of a video: one HTML file that needs nothing else, below 15 MB.
@@ -44,6 +46,7 @@ def write_page(
         top: Arrows at first.
         clips: Even clips of the video that make its scores and the timeline.
         title: Of the page; empty: the name of the file.
+        draws: Of `faithfulness`, for the first position shown; 0 leaves it out.
         reader: See `open_video`.
 
     Returns:
@@ -67,10 +70,16 @@ def write_page(
     scale = size[0] / video.height, size[1] / video.width
     device = next(model.parameters()).device
     x = to_input(torch.from_numpy(frames)[None].to(device), config)
-    with warnings.catch_warnings(record=True) as notes:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         stats = block_stats(model, x)
     rows = all_rows(model, x, hosts)
+    start = (float(np.abs(seconds[numbers] - at[0]).argmin()), *to_px(at, scale, size))
+    notes = [str(note.message).capitalize() + "." for note in caught]
+    if draws:
+        (seen,) = look(model, x, start, block=hosts[0], top=top)
+        tried = faithfulness(classifier, frames, seen, draws=draws)
+        notes.insert(0, f"From the position shown first, in {hosts[0]}: {tried.describe()}")
 
     views = even_views(video, config, clips)
     each = scores_of_views(model, views, config, classifier.multi_label)
@@ -93,9 +102,9 @@ def write_page(
                 for k, n in enumerate(views.numbers)
             ],
             blocks=[_block(r, stats[f"{r.block}.nonlocal_block"]) for r in rows],
-            start=(float(np.abs(seconds[numbers] - at[0]).argmin()), *to_px(at, scale, size)),
+            start=start,
             top=top,
-            notes=[str(note.message).capitalize() + "." for note in notes],
+            notes=notes,
             footer="Made by nonlocalnet explain --page. This file holds everything it shows and "
             "sends nothing anywhere.",
         )

@@ -1,7 +1,8 @@
 """Figure 3: arrows over frames, from one position to those it attends to most."""
 
+from collections.abc import Sequence
 from os import PathLike
-from typing import Protocol
+from typing import Literal, Protocol
 
 import matplotlib.patheffects as effects
 import numpy as np
@@ -9,13 +10,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
 
+from nonlocalnet.viz.heat import heat_map
+
+View = Literal["arrows", "heat", "both"]
 PANELS = 4
+MOST_COLUMNS = 8
 PANEL_INCHES = 2.2
-ARROW, RIM = "#ffd400", "#000000"
+TITLE, GAP = 0.25, 0.05  # inches above a panel and between two
+ARROW, RIM, DOT = "#ffd400", "#000000", "#e0182d"
 
 
 class Looks(Protocol):
     """What is drawn. A place is (frame of the clip, y, x), y and x in px of the frames."""
+
+    @property
+    def block(self) -> str:
+        """Which block looks."""
+        ...
 
     @property
     def query(self) -> tuple[float, float, float]:
@@ -32,50 +43,79 @@ class Looks(Protocol):
         """How strong each is."""
         ...
 
+    @property
+    def row(self) -> np.ndarray:  # (T', H', W')
+        """All weights of the position."""
+        ...
+
+    @property
+    def centres(self) -> np.ndarray:  # (T', H', W', 3)
+        """Where all keys lie."""
+        ...
+
 
 def draw_arrows(
     frames: np.ndarray,  # (T, H, W, 3) uint8
-    look: Looks,
+    looks: Sequence[Looks],
     path: str | PathLike[str],
     *,
+    view: View = "arrows",
     panels: int = PANELS,
 ) -> None:
-    """Writes a picture (PNG; SVG or PDF by suffix) of the look over a few frames side by side.
+    """Writes a picture (PNG; SVG or PDF by suffix) of looks over a few frames side by side.
 
     The frames are evenly spread over the clip and the query's is one of them. An arrow to a frame
     that is not shown ends at its place in the nearest frame that is. Width and opacity of an arrow
-    grow with its weight.
+    grow with its weight. Heat shows all weights, of the keys nearest in time to each frame.
 
     Args:
         frames: The whole clip.
-        look: Places and weights.
+        looks: Places and weights; several blocks stand under each other.
         path: The picture.
-        panels: How many frames to show.
+        view: What to draw over the frames.
+        panels: How many frames to show, eight in a line at most.
     """
-    shown = shown_frames(len(frames), round(look.query[0]), panels)
+    shown = shown_frames(len(frames), round(looks[0].query[0]), panels)
+    columns = min(len(shown), MOST_COLUMNS)
+    lines = -(-len(shown) // columns)
     height, width = frames.shape[1:3]
-    figure = Figure(
-        figsize=(PANEL_INCHES * len(shown), PANEL_INCHES * height / width + 0.3), dpi=200
+    tall = PANEL_INCHES * height / width
+    size = (
+        columns * (PANEL_INCHES + GAP) + GAP,
+        len(looks) * lines * (tall + TITLE + GAP) + GAP,
     )
-    axes: list[Axes] = list(figure.subplots(1, len(shown), squeeze=False)[0])
-    for ax, frame in zip(axes, shown, strict=True):
-        ax.imshow(frames[frame], interpolation="bilinear")
-        ax.set_title(f"frame {frame + 1} of {len(frames)}", fontsize=8, pad=3)
-        ax.set_axis_off()
-    figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.25 / figure.get_figheight(), wspace=0.03)
-
-    def panel(frame: float) -> Axes:
-        return axes[int(np.abs(np.array(shown) - frame).argmin())]
-
-    frame, y, x = look.query
-    start, tail = panel(frame), (x, y)
-    strongest = max(float(np.max(look.weights, initial=0.0)), 1e-12)
-    for order in np.argsort(look.weights):  # the strongest on top
-        frame, y, x = (float(value) for value in look.keys[order])
-        share = max(float(look.weights[order]) / strongest, 0.0)
-        _arrow(figure, start, tail, panel(frame), (x, y), share)
-    start.plot([tail[0]], [tail[1]], "o", ms=5, mfc="#e0182d", mec="white", mew=1.2)
+    figure = Figure(figsize=size, dpi=200)
+    for order, look in enumerate(looks):
+        axes = []
+        for number, frame in enumerate(shown):
+            line, column = divmod(number, columns)
+            bottom = size[1] - (order * lines + line + 1) * (tall + TITLE + GAP)
+            left = GAP + column * (PANEL_INCHES + GAP)
+            box = (left / size[0], bottom / size[1], PANEL_INCHES / size[0], tall / size[1])
+            ax = figure.add_axes(box)
+            show_frame(ax, frames[frame], look, frame, view)
+            name = f"{look.block}, " if len(looks) > 1 and number == 0 else ""
+            ax.set_title(f"{name}frame {frame + 1} of {len(frames)}", fontsize=8, pad=3)
+            axes.append(ax)
+        _connect(figure, axes, shown, look, arrows=view != "heat")
     figure.savefig(path)
+
+
+def show_frame(ax: Axes, picture: np.ndarray, look: Looks, frame: float, view: View) -> None:
+    """One frame with the heat of a look, if it is to be seen."""
+    height, width = picture.shape[:2]
+    ax.imshow(picture, interpolation="bilinear")
+    if view != "arrows":
+        rgba, borders = heat_map(look.row, look.centres, frame)
+        ax.imshow(rgba, extent=borders, interpolation="bilinear")
+    ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    ax.set_axis_off()
+
+
+def shares(look: Looks) -> np.ndarray:  # (K,)
+    """Weights as shares of the strongest, from 0 to 1: widths and opacities of arrows."""
+    strongest = max(float(np.max(look.weights, initial=0.0)), 1e-12)
+    return np.clip(look.weights / strongest, 0, 1)
 
 
 def shown_frames(total: int, query: int, panels: int = PANELS) -> list[int]:
@@ -90,7 +130,7 @@ def shown_frames(total: int, query: int, panels: int = PANELS) -> list[int]:
     return even[-panels:] if query in even[-panels:] else even[:panels]
 
 
-def _arrow(
+def draw_arrow(
     figure: Figure,
     start: Axes,
     tail: tuple[float, float],  # (x, y)
@@ -98,6 +138,7 @@ def _arrow(
     head: tuple[float, float],
     share: float,  # of the strongest weight
 ) -> None:
+    """One bent arrow with a dark rim, which shows on any ground."""
     arrow = ConnectionPatch(
         tail,
         head,
@@ -116,3 +157,23 @@ def _arrow(
         [effects.Stroke(linewidth=1.2 + 1.4 * share, foreground=RIM, alpha=0.35), effects.Normal()]
     )
     figure.add_artist(arrow)
+
+
+def draw_dot(ax: Axes, x: float, y: float) -> None:
+    """The position that is looked from."""
+    ax.plot([x], [y], "o", ms=5, mfc=DOT, mec="white", mew=1.2, clip_on=False)
+
+
+def _connect(
+    figure: Figure, axes: Sequence[Axes], shown: Sequence[int], look: Looks, *, arrows: bool
+) -> None:
+    def panel(frame: float) -> Axes:
+        return axes[int(np.abs(np.array(shown) - frame).argmin())]
+
+    frame, y, x = look.query
+    start, tail = panel(frame), (x, y)
+    share = shares(look)
+    for order in np.argsort(look.weights) if arrows else ():  # the strongest on top
+        frame, y, x = (float(value) for value in look.keys[order])
+        draw_arrow(figure, start, tail, panel(frame), (x, y), float(share[order]))
+    draw_dot(start, *tail)

@@ -90,7 +90,9 @@ function arrow(layer, from, to, share, scale) {
   }
   const corner = (turn) =>
     [to[0] - size * Math.cos(angle + turn), to[1] - size * Math.sin(angle + turn)];
-  svg(group, "path", { class: "head", d: `M${to}L${corner(0.42)}L${corner(-0.42)}Z` });
+  svg(group, "path", {
+    class: "head", d: `M${to}L${corner(0.42)}L${corner(-0.42)}Z`, "stroke-width": 0.6 * scale,
+  });
 }
 
 function dot(layer, at, radius, here = true) {
@@ -99,17 +101,20 @@ function dot(layer, at, radius, here = true) {
   });
 }
 
-// Heat of one frame: cells of the keys nearest in time, placed where they lie in the picture.
+// Heat of one frame: cells of the keys nearest in time, placed where they lie in the picture. A
+// border repeats the outer cells: beyond them a pixel still lies nearest to its key.
 function heat(canvas, seen, frame) {
   const [times, ys, xs] = seen.block.keys;
   const first = nearest(times, frame) * ys.length * xs.length;
-  const strongest = Math.max(...seen.keys.slice(0, 1).map((key) => key.weight), 1e-30);
-  canvas.width = xs.length;
-  canvas.height = ys.length;
+  const strongest = Math.max(seen.keys.length ? seen.keys[0].weight : 0, 1e-30);
+  canvas.width = xs.length + 2;
+  canvas.height = ys.length + 2;
   const context = canvas.getContext("2d");
-  const image = context.createImageData(xs.length, ys.length);
-  for (let i = 0; i < ys.length * xs.length; i++) {
-    const share = seen.weights[first + i] / strongest;
+  const image = context.createImageData(canvas.width, canvas.height);
+  const within = (value, size) => Math.min(Math.max(value - 1, 0), size - 1);
+  for (let i = 0; i < canvas.width * canvas.height; i++) {
+    const row = within(Math.floor(i / canvas.width), ys.length);
+    const share = seen.weights[first + row * xs.length + within(i % canvas.width, xs.length)] / strongest;
     const strength = Math.min(Math.abs(share), 1);
     image.data.set(
       share < 0 ? [60, 130, 255, 200 * strength ** 0.6]
@@ -117,10 +122,10 @@ function heat(canvas, seen, frame) {
   }
   context.putImageData(image, 0, 0);
   const [tall, wide] = seen.block.cell;
-  canvas.style.left = `${(100 * (xs[0] + 0.5 - wide / 2)) / width}%`;
-  canvas.style.top = `${(100 * (ys[0] + 0.5 - tall / 2)) / height}%`;
-  canvas.style.width = `${(100 * wide * xs.length) / width}%`;
-  canvas.style.height = `${(100 * tall * ys.length) / height}%`;
+  canvas.style.left = `${(100 * (xs[0] + 0.5 - 1.5 * wide)) / width}%`;
+  canvas.style.top = `${(100 * (ys[0] + 0.5 - 1.5 * tall)) / height}%`;
+  canvas.style.width = `${(100 * wide * canvas.width) / width}%`;
+  canvas.style.height = `${(100 * tall * canvas.height) / height}%`;
 }
 
 // -------------------------------------------------------------------------- stage and strip
@@ -283,25 +288,29 @@ function showScores() {
 }
 
 // Scores of the clips of a test over the video's time; the band is the clip of this page.
-function showTimeline() {
+let secondsToPx = null;
+function drawTimeline() {
   const clips = data.timeline;
   if (clips.length < 2) return;
   const figure = $("timeline");
   figure.hidden = false;
-  const [wide, tall, left, bottom] = [400, 120, 30, 16];
+  figure.replaceChildren();
+  const [wide, tall, left, bottom] = [Math.max(figure.clientWidth, 200), 120, 38, 16];
+  const ranges = data.scores.map(([label], i) => {
+    const scores = clips.map((clip) => clip[2][i]);
+    return `${label} from ${percent(Math.min(...scores))} to ${percent(Math.max(...scores))}`;
+  });
   const chart = svg(figure, "svg", {
-    viewBox: `0 0 ${wide} ${tall}`, preserveAspectRatio: "none", role: "img",
-    "aria-label": `Scores of ${clips.length} clips over ${data.duration.toFixed(1)} seconds: ` +
-      data.scores.map(([label], i) => `${label} from ${percent(Math.min(...clips.map((c) => c[2][i])))} ` +
-        `to ${percent(Math.max(...clips.map((c) => c[2][i])))}`).join(", "),
+    viewBox: `0 0 ${wide} ${tall}`, role: "img",
+    "aria-label": `Scores of ${clips.length} clips over ${data.duration.toFixed(1)} seconds: ${ranges.join(", ")}`,
   });
   const x = (seconds) => left + ((wide - left - 4) * seconds) / data.duration;
   const y = (score) => 6 + (tall - bottom - 6) * (1 - score);
-  const [begin, end] = [data.seconds[0], data.seconds[total - 1]];
-  svg(chart, "rect", { class: "clip", x: x(begin), y: 6, width: Math.max(x(end) - x(begin), 1), height: tall - bottom - 6 });
+  const [begin, end] = [data.seconds[0], data.seconds[total - 1]].map(x);
+  svg(chart, "rect", { class: "clip", x: begin, y: 6, width: Math.max(end - begin, 1), height: tall - bottom - 6 });
   for (const score of [0, 0.5, 1]) {
     svg(chart, "line", { class: "grid", x1: left, x2: wide - 4, y1: y(score), y2: y(score) });
-    svg(chart, "text", { x: left - 4, y: y(score) + 4, "text-anchor": "end" }).textContent = percent(score).replace(" ", "");
+    svg(chart, "text", { x: left - 4, y: y(score) + 4, "text-anchor": "end" }).textContent = `${100 * score}%`;
   }
   data.scores.forEach((_, i) => {
     const points = clips.map(([from, to, scores]) => `${x((from + to) / 2)},${y(scores[i])}`);
@@ -310,7 +319,7 @@ function showTimeline() {
   svg(chart, "text", { x: left, y: tall - 2 }).textContent = "0 s";
   svg(chart, "text", { x: wide - 4, y: tall - 2, "text-anchor": "end" }).textContent = `${data.duration.toFixed(1)} s`;
   svg(chart, "line", { class: "now", id: "now", y1: 2, y2: tall - bottom });
-  figure.position = x;
+  secondsToPx = x;
 }
 
 // --------------------------------------------------------------------------- what one can do
@@ -328,7 +337,7 @@ function showFrame() {
   $("clock").textContent = `${state.frame + 1} of ${total} · ${seconds.toFixed(2)} s`;
   $("seek").setAttribute("aria-valuetext", $("clock").textContent);
   const now = document.getElementById("now");
-  if (now) for (const end of ["x1", "x2"]) now.setAttribute(end, $("timeline").position(seconds));
+  if (now) for (const end of ["x1", "x2"]) now.setAttribute(end, secondsToPx(seconds));
 }
 function choose(query) {
   const moves = query[0] !== state.query[0] && state.shown < total;
@@ -429,8 +438,8 @@ async function begin() {
   svg(stage, "svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
   $("seek").max = total - 1;
   showScores();
-  showTimeline();
   buildStrip();
+  drawTimeline();
   setBlock(0);
 
   stage.addEventListener("click", (event) => choose(pointed(event, stage, state.frame)));
@@ -445,7 +454,7 @@ async function begin() {
     draw();
   });
   document.addEventListener("keydown", onKey);
-  new ResizeObserver(() => { layOut(); draw(); }).observe($("strip"));
+  new ResizeObserver(() => { layOut(); drawTimeline(); draw(); }).observe($("strip"));
   document.documentElement.dataset.ready = "yes";
 }
 

@@ -1,0 +1,44 @@
+"""The weights of one position as colours over a frame."""
+
+import numpy as np
+
+POSITIVE, NEGATIVE = (255, 235, 40), (60, 130, 255)
+"""RGB of a weak weight above zero, which grows to red, and of one below."""
+
+
+def heat_map(
+    row: np.ndarray,  # (T', H', W')
+    centres: np.ndarray,  # (T', H', W', 3): frame, y, x
+    frame: float,
+) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """The keys nearest in time to a frame, coloured by their share of the largest weight.
+
+    A border repeats the outer keys: beyond them a pixel still lies nearest to its key.
+
+    Returns:
+        RGBA (H' + 2, W' + 2, 4) from 0 to 1, and where its (left, right, bottom, top) ends lie in
+        px.
+
+    Example:
+        >>> centres = np.stack(np.meshgrid([0], [3, 11], [3, 11], indexing="ij"), -1)
+        >>> rgba, borders = heat_map(np.array([[[0, 1], [0, 0]]]), centres, frame=0)
+        >>> rgba.shape, rgba[1, 2].round(2).tolist(), float(rgba[2, 2, 3]), borders
+        ((4, 4, 4), [1.0, 0.14, 0.0, 0.84], 0.0, (-9.0, 23.0, 23.0, -9.0))
+    """
+    nearest = int(np.abs(centres[:, 0, 0, 0] - frame).argmin())
+    share = row[nearest] / max(float(row.max()), 1e-30)
+    size = np.minimum(np.abs(share), 1)
+    rgba = np.empty((*share.shape, 4))
+    rgba[..., 0] = POSITIVE[0]
+    rgba[..., 1] = POSITIVE[1] - 200 * size
+    rgba[..., 2] = POSITIVE[2] * (1 - size)
+    rgba[share < 0, :3] = NEGATIVE
+    rgba[..., 3] = np.where(share < 0, 200, 215) * size**0.6
+    y, x = centres[nearest, :, 0, 1], centres[nearest, 0, :, 2]
+    (top, bottom), (left, right) = _borders(y), _borders(x)
+    return np.pad(rgba / 255, ((1, 1), (1, 1), (0, 0)), "edge"), (left, right, bottom, top)
+
+
+def _borders(centres: np.ndarray) -> tuple[float, float]:
+    cell = centres[1] - centres[0] if len(centres) > 1 else 2 * centres[0] + 1
+    return float(centres[0] - 1.5 * cell), float(centres[-1] + 1.5 * cell)
