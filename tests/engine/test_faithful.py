@@ -10,9 +10,8 @@ from nonlocalnet.engine.classifier import Classifier
 from nonlocalnet.engine.explain import Look
 from nonlocalnet.engine.faithful import Faithful, _owner, faithfulness, mean_gain
 
-CENTRES = np.stack(
-    np.meshgrid([1, 5], np.arange(4) * 8 + 4, np.arange(4) * 8 + 4, indexing="ij"), -1
-)
+EVEN = np.arange(4) * 8 + 3.5  # px between the borders of cells: no pixel lies between two
+CENTRES = np.stack(np.meshgrid([1.5, 5.5], EVEN, EVEN, indexing="ij"), -1)
 CONFIG = ClipConfig(frames=8, stride=1, crop=32, short_side=(32, 32), test_short_side=32)
 
 
