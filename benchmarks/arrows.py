@@ -50,7 +50,7 @@ def main() -> None:
             places[row["path"]][row["role"]] = row
     landed: dict[tuple[str, str, int], list[bool]] = defaultdict(list)
     heaviest: dict[str, list[float]] = defaultdict(list)
-    alike, right, block, cell = [], 0, "", 8.0
+    right, block, cell = 0, "", 8.0
     samples = folder.splits["test"][: options.most]
     for sample in samples:
         path = sample.video.path
@@ -58,7 +58,6 @@ def main() -> None:
             continue
         right += 1
         things = places[str(path.relative_to(options.videos))]
-        ends = {}
         for role in ROLES:
             frame = (float(things[role]["first"]) + float(things[role]["last"])) / 2
             y, x = centre(things[role], frame)
@@ -66,14 +65,12 @@ def main() -> None:
             block = found.look.block
             cell = cell_maps(classifier.model)[block].stride[1]
             t, x, y = found.to_video(found.look.keys[0])
-            ends[role] = (t, x, y)
             heaviest[role].append(float(found.look.weights[0]))
             for name, thing in things.items():
                 at = centre(thing, t * FPS)
                 off = np.inf if at is None else max(abs(y - at[0]), abs(x - at[1]))
                 for cells in (1, 2):
                     landed[role, name, cells].append(off <= cells * cell)
-        alike.append(ends["cue"] == ends["partner"])
     print(f"{options.run}: {right} of {len(samples)} videos named right; block {block}")
     print("from     lands within a cell of: partner  cue     two cells: partner  cue   weight")
     for role in ROLES:
@@ -81,7 +78,6 @@ def main() -> None:
         one, two, three, four = (f"{100 * share:5.1f} %" for share in shares)
         weight = np.mean(heaviest[role])
         print(f"{role:8} {'':23} {one} {two} {'':10} {three} {four}   {weight:.2f}")
-    print(f"the same arrow from both: {100 * np.mean(alike):.1f} %")
 
 
 if __name__ == "__main__":

@@ -47,10 +47,14 @@ class Pages:
         context.set_default_timeout(20_000)  # ms
         context.route("**/*", self._only_home)
         page = context.new_page()
-        page.on("console", self._note)
-        page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
+        self.watch(page)
         page.goto(Path(url).absolute().as_uri() if isinstance(url, Path) else url)
         return page
+
+    def watch(self, page) -> None:
+        """Notes the errors of a page; of one that a page has opened, from now on."""
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
 
     def picture(self, page, name: str, *, whole: bool = True) -> Path:
         """Writes screenshots/NAME.png of the whole page, or of what the window shows."""

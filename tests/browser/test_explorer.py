@@ -156,7 +156,7 @@ def test_arrows_heat_and_their_number_follow_the_controls(pages, made):
     shown.locator("body").press("+")
     assert len(arrows(shown)) == 4
     shown.locator("body").press("v")
-    assert shown.locator('input[value="both"]').is_checked()
+    assert shown.locator('input[value="heat"]').is_checked()
     shown.locator("#shown").select_option("4")
     assert shown.locator("#strip .picture").count() == 4
 

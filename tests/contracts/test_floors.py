@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "engine": {"data", "weights", "models", "nn", "ops"},
     "viz": {"ops", "nn"},
     "recipes": {"ops", "nn", "models", "weights", "data", "engine", "viz"},
-    "cli": {"ops", "nn", "models", "weights", "data", "engine", "viz", "recipes"},
+    "web": {"ops", "nn", "models", "weights", "data", "engine", "viz", "recipes"},
+    "cli": {"ops", "nn", "models", "weights", "data", "engine", "viz", "recipes", "web"},
 }
 FILES = sorted(SOURCE.glob("*/*.py"))
 

@@ -210,7 +210,7 @@ def test_as_many_clips_as_there_is_room_for(example, long_video):
 
 
 @pytest.mark.parametrize("kind", ["embedded_gaussian", "dot_product"])
-@pytest.mark.parametrize("most", [10**9, 9_000])
+@pytest.mark.parametrize("most", [10**9, 1_500])
 def test_all_rows_are_the_rows_of_single_looks(kind, most):
     torch.manual_seed(0)
     model = build("nl5_c2d_r50", 4, width=4, kind=kind)
@@ -231,11 +231,11 @@ def test_rows_are_thinned_until_they_fit():
     model = build("nl5_c2d_r50", 4, width=2)
     clip = torch.randn(1, 3, 8, 64, 96)
     whole, thin = (
-        all_rows(model, clip, choose_blocks(model, "all"), most=most) for most in (10**9, 9_000)
+        all_rows(model, clip, choose_blocks(model, "all"), most=most) for most in (10**9, 1_500)
     )
     assert all(rows.step == 1 for rows in whole)
-    assert sum(rows.weights.size for rows in whole) > 9_000
-    assert sum(rows.weights.size for rows in thin) <= 9_000
+    assert sum(rows.weights.size for rows in whole) > 1_500
+    assert sum(rows.weights.size for rows in thin) <= 1_500
     for full, rows in zip(whole, thin, strict=True):
         assert np.array_equal(full.queries[0], rows.queries[0]), "time is never thinned"
         for a, b in zip(full.queries[1:], rows.queries[1:], strict=True):

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from videos import frame_with_number, number_of, write_video
+from brightness import picture, write_model
+from videos import number_of, write_video
 
 import nonlocalnet as nln
 from nonlocalnet.data.clips import ClipConfig, even_views
@@ -156,10 +157,6 @@ def test_forms():
     )
 
 
-def picture(bright, number):
-    return frame_with_number(number % 1024) // (1 if bright else 6)
-
-
 EVENTS = [(2000, 2600), (5000, 5200), (9300, 10000)]  # frames
 
 
@@ -172,22 +169,8 @@ def long_files(tmp_path_factory):
     for count in (1000, 10_000):
         frames = [picture(n in inside, n) for n in range(count)]
         write_video(folder / f"{count}.mp4", frames, options=options)
-    model = small_model()
     clip = ClipConfig(frames=4, stride=8, crop=32, short_side=(64, 64), test_short_side=64)
-    torch.nn.init.zeros_(model.fc.weight)
-    classifier = classifier_of(model, folder, clip, ["dark", "bright"])
-    dark, bright = (
-        features(
-            classifier, np.stack([picture(which, n) for n in range(64)]), every=0.2
-        ).vectors.mean(0)
-        for which in (False, True)
-    )
-    way, middle = torch.from_numpy(bright - dark), torch.from_numpy(bright + dark) / 2
-    way = 10 * way / (way @ way)
-    with torch.no_grad():
-        model.fc.weight[1] = way
-        model.fc.bias[:] = torch.stack([torch.zeros(()), -(way @ middle)])
-    classifier_of(model, folder, clip, ["dark", "bright"])
+    write_model(folder / "m.safetensors", ["dark", "bright"], clip)
     return folder
 
 

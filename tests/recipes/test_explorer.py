@@ -56,7 +56,9 @@ def test_the_page_tells_scores_and_times_as_predict_does(small):
     assert len(data["timeline"]) == 5
     means = np.mean([scores for *_, scores in data["timeline"]], 0)
     assert means == pytest.approx([score for _, score in data["scores"]], abs=1e-4)
-    assert data["timeline"][0][0] == 0 and data["timeline"][-1][1] == pytest.approx(38 / 30)
+    assert data["timeline"][0][0] == 0 and data["timeline"][-1][1] == pytest.approx(
+        38 / 30, abs=1e-3
+    )
     assert data["seconds"][round(data["start"][0])] == pytest.approx(0.5, abs=1 / 30)
     assert "points; hiding" in data["notes"][0]
 

@@ -1,5 +1,7 @@
 """Error curves: dashed for training, solid for validation, in percent."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -39,3 +41,22 @@ def test_a_run_without_points_is_no_fault(tmp_path, runs):
 
 def test_running_mean_keeps_the_mean_of_a_line():
     assert running_mean(list(range(10)), 4).tolist() == [1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5]
+
+
+@pytest.mark.parametrize(
+    ("measures", "axis"),
+    [
+        (["top-1 error"], "top-1 error (%)"),
+        (["1 - mAP", "1 - mAP"], "1 - mAP (%)"),
+        (["top-1 error", "1 - mAP"], "1 - mAP or top-1 error (%)"),
+    ],
+)
+def test_the_axis_says_which_error(tmp_path, monkeypatch, measures, axis):
+    said = []
+    label = Axes.set_ylabel
+    monkeypatch.setattr(
+        Axes, "set_ylabel", lambda self, text, **k: said.append(text) or label(self, text, **k)
+    )
+    runs = {f"run {k}": replace(RUN, measure=m) for k, m in enumerate(measures)}
+    draw_curves(runs, tmp_path / "c.png")
+    assert said == [axis]

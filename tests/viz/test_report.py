@@ -1,5 +1,6 @@
 """The report page: whole in one file, every text escaped, the markup closed."""
 
+import urllib.parse
 from html.parser import HTMLParser
 
 import pytest
@@ -17,14 +18,15 @@ VOID = {"meta", "img", "br"}
 class Reader(HTMLParser):
     def __init__(self, page):
         super().__init__()
-        self.open, self.texts, self.tags, self.sources = [], [], [], []
+        self.open, self.texts, self.tags, self.sources, self.links = [], [], [], [], []
         self.feed(page)
         self.close()
         assert not self.open, "every element is closed"
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.sources += [v for k, v in attrs if k in ("src", "href")]
+        self.sources += [v for k, v in attrs if k == "src" or (k == "href" and tag != "a")]
+        self.links += [v for k, v in attrs if k == "href" and tag == "a"]
         assert not any(key.startswith("on") for key, _ in attrs)
         if tag not in VOID:
             self.open.append(tag)
@@ -52,6 +54,7 @@ def page(tmp_path):
                     Guess(clip=NASTY, truth=NASTY, scores=[(NASTY, 0.9), ("other", 0.1)]),
                     Guess(clip="c", truth="t", scores=[("u", 1.0)]),
                 ],
+                links=[(NASTY, f"explorer/{NASTY}.html")],
                 pictures=[Picture(path=picture, alt=NASTY, caption=NASTY)],
             )
         ],
@@ -63,7 +66,7 @@ def test_every_text_is_escaped_and_there_is_no_script(page):
     read = Reader(page)
     assert "script" not in read.tags
     assert "<script>" not in page
-    assert sum(NASTY in text for text in read.texts) == 12
+    assert sum(NASTY in text for text in read.texts) == 13
     assert read.tags.count("p") == 4
 
 
@@ -71,6 +74,12 @@ def test_nothing_is_fetched_from_outside(page):
     read = Reader(page)
     assert read.sources and all(s.startswith("data:image/png;base64,") for s in read.sources)
     assert "http" not in page and "url(" not in page and "@import" not in page
+
+
+def test_links_lead_to_files_beside_the_page_whatever_they_are_called(page):
+    (link,) = Reader(page).links
+    assert link.startswith("./")  # a name with a colon is no scheme
+    assert urllib.parse.unquote(link) == f"./explorer/{NASTY}.html"
 
 
 def test_columns_of_numbers_stand_to_the_right(page):

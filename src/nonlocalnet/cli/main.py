@@ -27,6 +27,7 @@ COMMANDS = {
     "predict": "name what happens in one video or in many",
     "timeline": "what happens in a long video, and when (JSON, CSV, subtitles)",
     "features": "a vector for each moment of each video, with its times",
+    "serve": "a page on this machine: drop a video, get labels and where the network looked",
     "plot": "draw the errors of runs over their training (Figure 4)",
     "explain": "draw where the network looked (Figure 3)",
     "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",

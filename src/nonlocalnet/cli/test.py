@@ -9,7 +9,8 @@ HELP = """Test a run with evenly spread clips of each video, whole frames (Sec. 
 
 Data with several labels per video are tested with a sigmoid per class; their figure is mAP.
 A test that was killed goes on where it was (results.partial.jsonl beside the results). Under
-torchrun the videos are shared out among the processes.
+torchrun the videos are shared out among the processes. report.html beside the results shows
+figures, curves and classes, and links to explorer pages of the worst videos.
 
 Example: nonlocalnet test runs/mine --data videos/ --views 10x1"""
 
@@ -58,6 +59,9 @@ def add_arguments(parser) -> None:
         help="views per forward pass; above 1: more memory, scores equal to 1e-4 only",
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that decode ahead")
+    parser.add_argument(
+        "--explorer", type=int, default=3, help="explorer pages of so many of the worst videos"
+    )
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
@@ -65,6 +69,7 @@ def run(options) -> int:
     """Writes results.json and prints its metrics; of several processes only the first does."""
     from nonlocalnet.cli.progress import progress_bar
     from nonlocalnet.cli.test_files import missing_videos, write_beside
+    from nonlocalnet.cli.test_report import write_report
     from nonlocalnet.data.folder import SPLITS, read_folder
     from nonlocalnet.engine.classifier import load
     from nonlocalnet.engine.partial import Partial
@@ -77,6 +82,8 @@ def run(options) -> int:
 
     if options.split not in SPLITS:
         raise ValueError(f"--split must be one of {', '.join(SPLITS)}, got {options.split!r}")
+    if options.explorer < 0:
+        raise ValueError(f"--explorer must be 0 pages or more, got {options.explorer}")
     if options.submission and options.prepared:
         raise ValueError(
             "--submission names videos by their files, and --prepared reads others; leave one out"
@@ -153,6 +160,9 @@ def run(options) -> int:
     if options.submission:
         write_atomically(options.submission, submission(results).encode())
     beside = write_beside(out, results)
+    if pictures := [path for path in beside if path.suffix == ".png"]:
+        report = write_report(out, results, run_folder, pictures, classifier, options.explorer)
+        beside.append(report)
     partial.remove()
     if options.json:
         print(json.dumps(results["metrics"]))

@@ -49,9 +49,10 @@ class Faithful:
         low, high = interval(np.array(self.chance))
         return (
             f"Hiding the {self.places} places of {self.keys} that it looks at most changes the "
-            f"score of {self.label} ({self.score:.0%}) by {-100 * self.attended:+.1f} points; "
-            f"hiding {self.places} random others by {-100 * np.mean(self.chance):+.1f} on average, "
-            f"95 % of {len(self.chance)} draws between {-100 * high:+.1f} and {-100 * low:+.1f}."
+            f"score of {self.label} ({self.score:.0%}) by {_points(-self.attended)} points; "
+            f"hiding {self.places} random others by {_points(-float(np.mean(self.chance)))} on "
+            f"average, 95 % of {len(self.chance)} draws between {_points(-high)} and "
+            f"{_points(-low)}."
         )
 
 
@@ -121,6 +122,10 @@ def mean_gain(found: Sequence[Faithful], seed: int = 0) -> tuple[float, list[flo
     rng = np.random.default_rng(seed)
     drawn = rng.choice(gains, (RESAMPLES, len(gains))).mean(1)
     return float(gains.mean()), interval(drawn)
+
+
+def _points(share: float) -> str:
+    return f"{round(100 * share, 1) + 0.0:+.1f}"  # without a minus before zero
 
 
 def _scores(classifier: Classifier, clip: Tensor) -> Tensor:

@@ -98,12 +98,19 @@ class Training(pl.LightningModule):
         now, before = time.perf_counter(), self.clock
         self.clock = now
         self.log("train_loss", self._loss(logits, labels), prog_bar=True, sync_dist=True)
-        if not self.multi_label:
-            wrong = (logits.argmax(1) != labels).float().mean()
-            self.log("train_error", wrong, sync_dist=True)
+        everywhere = (self.all_gather(t).reshape(-1, *t.shape[1:]) for t in (logits, labels))
+        self.log("train_error", self._error(*everywhere))
         self.log("clips_per_second", clips / (now - before), prog_bar=True)
         self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         self.log("epoch", float(self.global_step * clips // self.clips_per_epoch))
+
+    def _error(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Share of wrong first guesses, or 1 - mAP (nan where no row has a label)."""
+        if not self.multi_label:
+            return (scores.argmax(1) != labels).float().mean()
+        if not scores.isfinite().all():  # the guard says so, and of which videos
+            return scores.new_tensor(torch.nan)
+        return scores.new_tensor(1 - mean_average_precision(scores.cpu(), labels.cpu())[0])
 
     def validation_step(self, item: TestItem, batch_idx: int) -> None:
         """Scores of one video with the loader's views."""
@@ -127,12 +134,10 @@ class Training(pl.LightningModule):
         labels = torch.stack([entry[1] for entry in found.values()])
         if self.multi_label:
             loss = F.binary_cross_entropy(scores, labels)
-            error = torch.tensor(1 - mean_average_precision(scores, labels)[0])
         else:
             loss = F.nll_loss(scores.log(), labels)
-            error = (scores.argmax(1) != labels).float().mean()
         self.log("val_loss", loss)
-        self.log("val_error", error, prog_bar=True)
+        self.log("val_error", self._error(scores, labels), prog_bar=True)
 
     def on_validation_end(self) -> None:
         """The pause does not count as training time."""

@@ -1,4 +1,4 @@
-"""Figure 4: top-1 error while training, dashed for training, solid for validation."""
+"""Figure 4: the error while training, dashed for training, solid for validation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ class Curve:
     train_error: Sequence[float]
     val_steps: Sequence[float]
     val_error: Sequence[float]
+    measure: str = "top-1 error"
+    """What the errors are."""
 
 
 def draw_curves(
@@ -65,7 +67,8 @@ def draw_curves(
             color="#666666",
             fontsize=7,
         )
-    ax.set(xlabel=x_label, ylabel="top-1 error (%)", ylim=(0, None))
+    measures = " or ".join(sorted({run.measure for run in runs.values()}))
+    ax.set(xlabel=x_label, ylabel=f"{measures or 'error'} (%)", ylim=(0, None))
     ax.margins(x=0.02)
     ax.grid(color="#dddddd", lw=0.5)
     ax.spines[["top", "right"]].set_visible(False)

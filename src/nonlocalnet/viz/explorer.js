@@ -101,17 +101,20 @@ function dot(layer, at, radius, here = true) {
   });
 }
 
-// Heat of one frame: cells of the keys nearest in time, placed where they lie in the picture.
+// Heat of one frame: cells of the keys nearest in time, placed where they lie in the picture. A
+// border repeats the outer cells: beyond them a pixel still lies nearest to its key.
 function heat(canvas, seen, frame) {
   const [times, ys, xs] = seen.block.keys;
   const first = nearest(times, frame) * ys.length * xs.length;
-  const strongest = Math.max(...seen.keys.slice(0, 1).map((key) => key.weight), 1e-30);
-  canvas.width = xs.length;
-  canvas.height = ys.length;
+  const strongest = Math.max(seen.keys.length ? seen.keys[0].weight : 0, 1e-30);
+  canvas.width = xs.length + 2;
+  canvas.height = ys.length + 2;
   const context = canvas.getContext("2d");
-  const image = context.createImageData(xs.length, ys.length);
-  for (let i = 0; i < ys.length * xs.length; i++) {
-    const share = seen.weights[first + i] / strongest;
+  const image = context.createImageData(canvas.width, canvas.height);
+  const within = (value, size) => Math.min(Math.max(value - 1, 0), size - 1);
+  for (let i = 0; i < canvas.width * canvas.height; i++) {
+    const row = within(Math.floor(i / canvas.width), ys.length);
+    const share = seen.weights[first + row * xs.length + within(i % canvas.width, xs.length)] / strongest;
     const strength = Math.min(Math.abs(share), 1);
     image.data.set(
       share < 0 ? [60, 130, 255, 200 * strength ** 0.6]
@@ -119,10 +122,10 @@ function heat(canvas, seen, frame) {
   }
   context.putImageData(image, 0, 0);
   const [tall, wide] = seen.block.cell;
-  canvas.style.left = `${(100 * (xs[0] + 0.5 - wide / 2)) / width}%`;
-  canvas.style.top = `${(100 * (ys[0] + 0.5 - tall / 2)) / height}%`;
-  canvas.style.width = `${(100 * wide * xs.length) / width}%`;
-  canvas.style.height = `${(100 * tall * ys.length) / height}%`;
+  canvas.style.left = `${(100 * (xs[0] + 0.5 - 1.5 * wide)) / width}%`;
+  canvas.style.top = `${(100 * (ys[0] + 0.5 - 1.5 * tall)) / height}%`;
+  canvas.style.width = `${(100 * wide * canvas.width) / width}%`;
+  canvas.style.height = `${(100 * tall * canvas.height) / height}%`;
 }
 
 // -------------------------------------------------------------------------- stage and strip

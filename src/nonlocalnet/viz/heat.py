@@ -13,14 +13,17 @@ def heat_map(
 ) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """The keys nearest in time to a frame, coloured by their share of the largest weight.
 
+    A border repeats the outer keys: beyond them a pixel still lies nearest to its key.
+
     Returns:
-        RGBA (H', W', 4) from 0 to 1, and where its (left, right, bottom, top) borders lie in px.
+        RGBA (H' + 2, W' + 2, 4) from 0 to 1, and where its (left, right, bottom, top) ends lie in
+        px.
 
     Example:
         >>> centres = np.stack(np.meshgrid([0], [3, 11], [3, 11], indexing="ij"), -1)
         >>> rgba, borders = heat_map(np.array([[[0, 1], [0, 0]]]), centres, frame=0)
-        >>> rgba[0, 1].round(2).tolist(), float(rgba[1, 1, 3]), borders
-        ([1.0, 0.14, 0.0, 0.84], 0.0, (-1.0, 15.0, 15.0, -1.0))
+        >>> rgba.shape, rgba[1, 2].round(2).tolist(), float(rgba[2, 2, 3]), borders
+        ((4, 4, 4), [1.0, 0.14, 0.0, 0.84], 0.0, (-9.0, 23.0, 23.0, -9.0))
     """
     nearest = int(np.abs(centres[:, 0, 0, 0] - frame).argmin())
     share = row[nearest] / max(float(row.max()), 1e-30)
@@ -33,9 +36,9 @@ def heat_map(
     rgba[..., 3] = np.where(share < 0, 200, 215) * size**0.6
     y, x = centres[nearest, :, 0, 1], centres[nearest, 0, :, 2]
     (top, bottom), (left, right) = _borders(y), _borders(x)
-    return rgba / 255, (left, right, bottom, top)
+    return np.pad(rgba / 255, ((1, 1), (1, 1), (0, 0)), "edge"), (left, right, bottom, top)
 
 
 def _borders(centres: np.ndarray) -> tuple[float, float]:
-    half = (centres[1] - centres[0]) / 2 if len(centres) > 1 else centres[0] + 0.5
-    return float(centres[0] - half), float(centres[-1] + half)
+    cell = centres[1] - centres[0] if len(centres) > 1 else 2 * centres[0] + 1
+    return float(centres[0] - 1.5 * cell), float(centres[-1] + 1.5 * cell)

@@ -1,8 +1,12 @@
-"""A report as one HTML file: no script, no network, light and dark, from phone to desk."""
+"""A report as one HTML file: no script, no network, light and dark, from phone to desk.
+
+It may link to pages that lie beside it.
+"""
 
 import base64
 import html
 import re
+import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -34,6 +38,7 @@ figure.plot { background: #fff; max-width: 44rem }
 figure.plot img { min-width: 0 }
 figure.plot figcaption { color: #59636e }
 figcaption { color: var(--soft); font-size: .9rem; margin-top: .5rem }
+a { color: var(--accent); overflow-wrap: anywhere }
 .right { color: var(--good) } .wrong { color: var(--bad) }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
 """
@@ -73,12 +78,14 @@ class Guess:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A heading and what stands under it, in this order: text, table, guesses, pictures."""
+    """A heading and what stands under it, in this order: text, table, guesses, links, pictures."""
 
     title: str
     text: str = ""
     table: Table | None = None
     guesses: Sequence[Guess] = field(default=())
+    links: Sequence[tuple[str, str]] = field(default=())
+    """(text, path of a page relative to this one)."""
     pictures: Sequence[Picture] = field(default=())
 
 
@@ -100,6 +107,8 @@ def _section(section: Section) -> str:
         parts.append(_table(section.table))
     if section.guesses:
         parts.append(_guesses(section.guesses))
+    if section.links:
+        parts.append(_links(section.links))
     parts.extend(_picture(picture) for picture in section.pictures)
     return "\n".join(parts) + "\n</section>\n"
 
@@ -147,6 +156,14 @@ def _guesses(guesses: Sequence[Guess]) -> str:
         + "\n".join(rows)
         + "\n</tbody></table></div>"
     )
+
+
+def _links(links: Sequence[tuple[str, str]]) -> str:
+    items = "\n".join(
+        f'<li><a href="./{_text(urllib.parse.quote(path))}">{_text(text)}</a></li>'
+        for text, path in links
+    )
+    return f"<ul>\n{items}\n</ul>"
 
 
 def _picture(picture: Picture) -> str:

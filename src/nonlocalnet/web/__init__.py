@@ -1,0 +1,1 @@
+"""The web demo: drop a video, get labels, a timeline and the explorer page."""
