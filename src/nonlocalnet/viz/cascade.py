@@ -74,7 +74,7 @@ def draw_cascade(
                     place(nearest(frame), y, x),
                     arrowstyle="-|>",
                     connectionstyle="arc3,rad=-0.12",
-                    mutation_scale=9 + 5 * share[key],
+                    mutation_scale=float(9 + 5 * share[key]),
                     lw=0.8 + 1.8 * share[key] + more,
                     color=colour,
                     alpha=float(alpha),
