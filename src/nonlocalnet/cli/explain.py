@@ -151,7 +151,7 @@ def _draw(found, out: Path, options) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _write_moving(found, path: Path, view) -> None:
+def _write_moving(found, path: Path, view: Literal["arrows", "heat", "both"]) -> None:
     import numpy as np
 
     from nonlocalnet.data.longrange import write_frames

@@ -63,7 +63,7 @@ def draw_cascade(
         return int(np.abs(np.array(shown) - frame).argmin())
 
     tail = place(nearest(look.query[0]), *look.query[1:])
-    share = shares(look)
+    share = shares(look).tolist()
     order = np.argsort(-look.weights, kind="stable")[:strongest]
     for key in reversed(order):
         frame, y, x = (float(value) for value in look.keys[key])
@@ -77,7 +77,7 @@ def draw_cascade(
                     mutation_scale=float(9 + 5 * share[key]),
                     lw=0.8 + 1.8 * share[key] + more,
                     color=colour,
-                    alpha=float(alpha),
+                    alpha=alpha,
                     shrinkA=0,
                     shrinkB=0,
                     zorder=len(shown) + 1,
