@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nonlocalnet.engine.classifier import load as load
+    from nonlocalnet.models.optimize import optimize as optimize
     from nonlocalnet.models.zoo import build as build
     from nonlocalnet.models.zoo import list_models as list_models
     from nonlocalnet.nn.batchnorm import freeze_bn as freeze_bn
@@ -39,6 +40,7 @@ _HOME = {
     "nonlocal_blocks": "nn.insert",
     "nonlocal_op": "ops.operation",
     "nonlocal_weights": "ops.pairwise",
+    "optimize": "models.optimize",
     "precise_bn": "nn.batchnorm",
     "remove_nonlocal": "nn.insert",
     "save": "weights.file",
@@ -56,6 +58,7 @@ __all__ = [
     "nonlocal_blocks",
     "nonlocal_op",
     "nonlocal_weights",
+    "optimize",
     "precise_bn",
     "remove_nonlocal",
     "save",

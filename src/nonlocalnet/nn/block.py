@@ -102,7 +102,7 @@ class NonLocalBlock(nn.Module):
         for module in self.children():
             if isinstance(module, _ConvNd):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(_bias(module))
+                nn.init.zeros_(bias_of(module))
         if self.w_f is not None:
             nn.init.normal_(self.w_f, std=math.sqrt(2 / len(self.w_f)))
         if self.norm is None:
@@ -257,7 +257,8 @@ class NonLocalBlock(nn.Module):
             raise ValueError(f"this block takes (B, {self.channels}, {axes}), got {tuple(x.shape)}")
 
 
-def _bias(conv: _ConvNd) -> Tensor:
+def bias_of(conv: _ConvNd) -> Tensor:
+    """The bias of a convolution that has one, as all of a block's do."""
     assert conv.bias is not None
     return conv.bias
 
@@ -265,12 +266,12 @@ def _bias(conv: _ConvNd) -> Tensor:
 def _project(tokens: Tensor, *convs: _ConvNd) -> Tensor:
     """The 1x1 convolutions of (B, N, C) tokens side by side, in one matrix product."""
     weight = torch.cat([conv.weight.flatten(1) for conv in convs])
-    return F.linear(tokens, weight, torch.cat([_bias(conv) for conv in convs]))
+    return F.linear(tokens, weight, torch.cat([bias_of(conv) for conv in convs]))
 
 
 def _project_back(y: Tensor, conv: _ConvNd, x: Tensor) -> Tensor:  # y (B, N, D)
     """The 1x1 convolution of tokens as a map of the shape and memory layout of x."""
-    weight, bias = conv.weight.flatten(1), _bias(conv)
+    weight, bias = conv.weight.flatten(1), bias_of(conv)
     if x.stride(1) == 1:  # channels last: tokens as they are
         return F.linear(y, weight, bias).mT.unflatten(2, x.shape[2:])
     z = torch.baddbmm(bias[:, None], weight.expand(len(y), -1, -1), y.mT)
