@@ -19,6 +19,15 @@ def add_arguments(parser) -> None:
     parser.add_argument("--views", type=str, default="10x1", help="CLIPSxCROPS, see test")
     parser.add_argument("--combine", type=Literal["mean", "max"], help="of the views, see test")
     parser.add_argument("--reader", type=str, help="pyav, torchcodec or opencv; default: the first")
+    parser.add_argument(
+        "--optimize", action="store_true", help="fold the network for inference: equal to 1e-4"
+    )
+    parser.add_argument(
+        "--runtime",
+        type=Literal["torch", "onnx"],
+        default="torch",
+        help="what runs the network; onnx: --model may be a file made by nonlocalnet export, too",
+    )
     parser.add_argument("--top", type=int, default=5, help="labels per video")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
 
@@ -27,7 +36,6 @@ def run(options) -> int:
     """Prints one block per video; unreadable ones go to stderr and make the exit code 2."""
     from nonlocalnet.data.listed import SUFFIXES
     from nonlocalnet.data.video import BadVideo
-    from nonlocalnet.engine.classifier import load
 
     if options.top < 1:
         raise ValueError(f"--top must be 1 label or more, got {options.top}")
@@ -39,7 +47,7 @@ def run(options) -> int:
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
         if not files:
             raise ValueError(f"{path}: no video in this folder; give a file or a folder of videos")
-    classifier = load(options.model)
+    classifier = _classifier(options)
     rows, bad = [], 0
     for file in files:
         try:
@@ -59,3 +67,25 @@ def run(options) -> int:
     if options.json:
         print(json.dumps(rows, indent=1))
     return 2 if bad else 0
+
+
+def _classifier(options):
+    """The model in the form and the runtime that were asked for."""
+    from dataclasses import replace
+
+    from nonlocalnet.engine.classifier import load
+
+    if options.runtime == "torch":
+        classifier = load(options.model)
+        if options.optimize:
+            from nonlocalnet.models.optimize import optimize
+
+            return replace(classifier, model=optimize(classifier.model))
+        return classifier
+    if options.optimize:
+        raise ValueError("--optimize is for --runtime torch; ONNX files are folded already")
+    from nonlocalnet.engine.onnx_runtime import in_onnx, load_onnx
+
+    if Path(options.model).suffix == ".onnx":
+        return load_onnx(options.model)
+    return in_onnx(load(options.model))

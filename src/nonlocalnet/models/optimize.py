@@ -88,16 +88,29 @@ class Stem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, 3, T, H, W) -> (B T', C, H', W')
         """Images, channels last."""
-        clips = len(x)
-        x = x.contiguous(memory_format=torch.channels_last_3d)
-        x = F.pad(x, (0, 0, 0, 0, self.padding, self.padding)) if self.padding else x
-        under = x.unfold(2, self.frames, self.stride)  # (B, 3, T', H, W, frames)
-        images = under.permute(0, 2, 5, 1, 3, 4).flatten(0, 1).flatten(1, 2)
-        frames = []
-        for part in images.split(STEM_IMAGES):
-            part = part.contiguous(memory_format=torch.channels_last)
+        clips, _, length = x.shape[:3]
+        steps = (length + 2 * self.padding - self.frames) // self.stride + 1
+        places = [
+            (clip, step * self.stride - self.padding)
+            for clip in range(clips)
+            for step in range(steps)
+        ]
+        frames: list[Tensor] = []
+        for first in range(0, len(places), STEM_IMAGES):
+            part = self._side_by_side(x, places[first : first + STEM_IMAGES])
             frames += pool_places(self.conv(part, relu=True), self.pool).unbind()
         return pool_frames(frames, clips, self.pool)
+
+    def _side_by_side(self, x: Tensor, places: Sequence[tuple[int, int]]) -> Tensor:
+        """For each clip and first frame an image of all frames under the kernel."""
+        colours, length, *size = x.shape[1:]
+        pixels = x.permute(0, 2, 3, 4, 1)
+        images = x.new_empty(len(places), *size, self.frames * colours)
+        for image, (clip, first) in zip(images, places, strict=True):
+            for k, under in enumerate(image.split(colours, dim=2)):
+                inside = 0 <= first + k < length
+                under.copy_(pixels[clip, first + k]) if inside else under.zero_()
+        return images.permute(0, 3, 1, 2)
 
 
 class _InferenceBottleneck(nn.Module):
