@@ -27,6 +27,7 @@ from nonlocalnet.models.costs import count
 from nonlocalnet.weights.fit import TABLES
 
 TRIALS = 5
+FORMS = ("plain s", "optimized s")
 
 
 def network(name: str, preset: str = "paper") -> nn.Module:
@@ -134,7 +135,7 @@ def main() -> None:
                 keep(options.keep, row)
     if options.table:
         table(options.keep)
-        plot(options.keep, "inference.png", "frames", "optimized s", "network")
+        plot(options.keep, "inference.png", "frames", FORMS, px=224, peer=None)
 
 
 if __name__ == "__main__":

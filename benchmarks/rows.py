@@ -1,6 +1,7 @@
 """Rows that a benchmark measured, kept as JSON lines, so that a table may grow over short runs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from op import print_table
@@ -25,19 +26,22 @@ def table(path: str) -> None:
     print_table(head, [[str(row.get(key, "")) for key in head] for row in rows])
 
 
-def plot(path: str, target: str, across: str, above: str, line: str) -> None:
-    """Draws column `above` over column `across`, a line for each value of column `line`."""
+def plot(path: str, target: str, across: str, above: Sequence[str], **only: object) -> None:
+    """Draws columns over column `across`, a line for each network, of rows with these values."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    rows = [row for row in kept(path) if isinstance(row.get(above), int | float)]
-    for name in dict.fromkeys(row[line] for row in rows):
-        points = sorted((row[across], row[above]) for row in rows if row[line] == name)
-        axes.plot(*zip(*points, strict=True), marker="o", label=name)
-    axes.set(xlabel=across, ylabel=above)
+    rows = [row for row in kept(path) if all(row.get(key) == only[key] for key in only)]
+    for name in dict.fromkeys(row["network"] for row in rows):
+        for column in above:
+            found = {row[across]: row[column] for row in rows if row["network"] == name}
+            axes.plot(
+                *zip(*sorted(found.items()), strict=True), marker="o", label=f"{name} {column}"
+            )
+    axes.set(xlabel=across, ylabel="seconds")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

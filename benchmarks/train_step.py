@@ -81,7 +81,7 @@ def main() -> None:
         keep(options.keep, row)
     if options.table:
         table(options.keep)
-        plot(options.keep, "train_step.png", "frames", "channels last s", "network")
+        plot(options.keep, "train_step.png", "frames", [f"{form} s" for form in FORMS[:2]])
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def main() -> None:
         keep(options.keep, row)
     if options.table:
         table(options.keep)
-        plot(options.keep, "whole_video.png", "clips", "test s", "network")
+        plot(options.keep, "whole_video.png", "clips", ["network s", "test s"])
 
 
 if __name__ == "__main__":
