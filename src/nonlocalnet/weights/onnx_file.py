@@ -92,14 +92,14 @@ class _Graph:
         return self("Reshape", x, self("Concat", *sizes, axis=0))
 
     def conv(self, x: str, weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0) -> str:
-        options = {"strides": [stride] * 2, "pads": [padding] * 4}
-        return self("Conv", x, self.store(weight), self.store(bias), **options)
+        constants = self.store(weight), self.store(bias)
+        return self("Conv", x, *constants, strides=[stride] * 2, pads=[padding] * 4)
 
     def at_least(self, x: str, axis: int, size: int, rank: int) -> str:
         """Padded with `LOWEST` at the end of an axis that is shorter than `size`."""
         missing = self("Max", self("Sub", self.ints(size), self.size(x, axis)), self.ints(0))
-        before, after = self.ints(*[0] * (rank + axis)), [0] * (rank - axis - 1)
-        pads = [before, missing, self.ints(*after)] if after else [before, missing]
+        pads = [self.ints(*[0] * (rank + axis)), missing]
+        pads += [self.ints(*[0] * (rank - axis - 1))] if axis < rank - 1 else []
         return self("Pad", x, self("Concat", *pads, axis=0), self.store(LOWEST))
 
 
