@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nonlocalnet.engine.classifier import load as load
     from nonlocalnet.engine.explain import explain as explain
+    from nonlocalnet.models.optimize import optimize as optimize
     from nonlocalnet.models.zoo import build as build
     from nonlocalnet.models.zoo import list_models as list_models
     from nonlocalnet.nn.batchnorm import freeze_bn as freeze_bn
@@ -41,6 +42,7 @@ _HOME = {
     "nonlocal_blocks": "nn.insert",
     "nonlocal_op": "ops.operation",
     "nonlocal_weights": "ops.pairwise",
+    "optimize": "models.optimize",
     "precise_bn": "nn.batchnorm",
     "remove_nonlocal": "nn.insert",
     "save": "weights.file",
@@ -59,6 +61,7 @@ __all__ = [
     "nonlocal_blocks",
     "nonlocal_op",
     "nonlocal_weights",
+    "optimize",
     "precise_bn",
     "remove_nonlocal",
     "save",

@@ -16,6 +16,7 @@ NAMES = {
     "nonlocal_blocks",
     "nonlocal_op",
     "nonlocal_weights",
+    "optimize",
     "precise_bn",
     "remove_nonlocal",
     "save",

@@ -34,6 +34,7 @@ COMMANDS = {
     "recipes": "the paper's tables, a recipe for each row; --check rehearses them",
     "show-sampling": "which frames and seconds of a video each view takes",
     "convert": "weights of other projects into a model file, and back",
+    "export": "write a model as an ONNX file, checked against the network",
     "verify": "run a model file's probe again: does it answer as when it was written?",
     "doctor": "versions, decoders, and a short decode and forward check",
 }

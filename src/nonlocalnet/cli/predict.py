@@ -23,6 +23,15 @@ def add_arguments(parser) -> None:
     parser.add_argument("--combine", type=Literal["mean", "max"], help="of the views, see test")
     parser.add_argument("--reader", type=str, help="pyav, torchcodec or opencv; default: the first")
     parser.add_argument("--fps", type=float, default=30.0, help="of folders of frames and arrays")
+    parser.add_argument(
+        "--optimize", action="store_true", help="fold the network for inference: equal to 1e-4"
+    )
+    parser.add_argument(
+        "--runtime",
+        type=Literal["torch", "onnx"],
+        default="torch",
+        help="what runs the network; onnx: --model may be a file made by nonlocalnet export, too",
+    )
     parser.add_argument("--top", type=int, default=5, help="labels per video")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     parser.add_argument("--csv", action="store_true", help="rows of path, rank, label, score")
@@ -33,14 +42,13 @@ def run(options) -> int:
     from nonlocalnet.cli.progress import progress_bar
     from nonlocalnet.data.found import heap_of
     from nonlocalnet.data.video import BadVideo
-    from nonlocalnet.engine.classifier import load
 
     if options.top < 1:
         raise ValueError(f"--top must be 1 label or more, got {options.top}")
     if options.json and options.csv:
         raise ValueError("--json and --csv are two forms of one answer; choose one")
     files = [file for source in options.files for file in heap_of(Path(source))]
-    classifier = load(options.model)
+    classifier = _classifier(options)
     rows, bad = [], 0
     table = csv.writer(sys.stdout, lineterminator="\n")
     if options.csv:
@@ -73,3 +81,25 @@ def run(options) -> int:
     if options.json:
         print(json.dumps(rows, indent=1))
     return 2 if bad else 0
+
+
+def _classifier(options):
+    """The model in the form and the runtime that were asked for."""
+    from dataclasses import replace
+
+    from nonlocalnet.engine.classifier import load
+
+    if options.runtime == "torch":
+        classifier = load(options.model)
+        if options.optimize:
+            from nonlocalnet.models.optimize import optimize
+
+            return replace(classifier, model=optimize(classifier.model))
+        return classifier
+    if options.optimize:
+        raise ValueError("--optimize is for --runtime torch; ONNX files are folded already")
+    from nonlocalnet.engine.onnx_runtime import in_onnx, load_onnx
+
+    if Path(options.model).suffix == ".onnx":
+        return load_onnx(options.model)
+    return in_onnx(load(options.model))

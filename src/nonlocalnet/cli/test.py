@@ -58,6 +58,11 @@ def add_arguments(parser) -> None:
         default=1,
         help="views per forward pass; above 1: more memory, scores equal to 1e-4 only",
     )
+    parser.add_argument(
+        "--optimize",
+        action="store_true",
+        help="fold the network for inference: faster, scores equal to 1e-4",
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that decode ahead")
     parser.add_argument(
         "--explorer", type=int, default=3, help="explorer pages of so many of the worst videos"
@@ -78,6 +83,7 @@ def run(options) -> int:
     from nonlocalnet.engine.results import submission
     from nonlocalnet.engine.statistics import add_statistics
     from nonlocalnet.engine.testing import run_test
+    from nonlocalnet.models.optimize import optimize
     from nonlocalnet.weights.file import write_atomically
 
     if options.split not in SPLITS:
@@ -96,6 +102,7 @@ def run(options) -> int:
     classifier = load(options.run)
     if not options.combine:
         protocol = replace(protocol, combine=classifier.combine)
+    model = optimize(classifier.model) if options.optimize else classifier.model
     clip = classifier.clip
     if options.starts:
         clip = replace(clip, starts=options.starts)
@@ -137,7 +144,7 @@ def run(options) -> int:
     partial = Partial(out)
     with progress_bar("testing") as progress:
         results = run_test(
-            classifier.model,
+            model,
             classifier.labels,
             folder.splits[options.split],
             clip,
@@ -149,6 +156,7 @@ def run(options) -> int:
         )
     if not first:
         return 0
+    results["protocol"]["optimized"] = options.optimize
     results["faults"] = [*folder.bad, *results["faults"]]
     results["protocol"]["split"] = f"{options.split}, drawn by {folder.split_by}"
     missing = folder.missing[options.split]

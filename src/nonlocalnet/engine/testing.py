@@ -71,7 +71,7 @@ def scores_of_views(
         chunk: Views per forward pass. More than 1 needs more memory, and gives the same scores up
             to rounding (1e-4) only.
     """
-    device = next(model.parameters()).device
+    device = next((part.device for part in model.parameters()), torch.device("cpu"))
     scores = []
     for first in range(0, len(views), chunk):
         clips = [views[view] for view in range(first, min(first + chunk, len(views)))]

@@ -102,7 +102,7 @@ class NonLocalBlock(nn.Module):
         for module in self.children():
             if isinstance(module, _ConvNd):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(_bias(module))
+                nn.init.zeros_(bias_of(module))
         if self.w_f is not None:
             nn.init.normal_(self.w_f, std=math.sqrt(2 / len(self.w_f)))
         if self.norm is None:
@@ -257,14 +257,15 @@ class NonLocalBlock(nn.Module):
             raise ValueError(f"this block takes (B, {self.channels}, {axes}), got {tuple(x.shape)}")
 
 
-def _bias(conv: _ConvNd) -> Tensor:
+def bias_of(conv: _ConvNd) -> Tensor:
+    """The bias of a convolution that has one, as all of a block's do."""
     assert conv.bias is not None
     return conv.bias
 
 
 def _project(tokens: Tensor, *convs: _ConvNd) -> Tensor:
     """The 1x1 convolutions of (B, N, C) tokens side by side, in one matrix product."""
-    weights, biases = [conv.weight.flatten(1) for conv in convs], [_bias(conv) for conv in convs]
+    weights, biases = [conv.weight.flatten(1) for conv in convs], [bias_of(conv) for conv in convs]
     if len(convs) == 1:  # joining one would still copy it
         return F.linear(tokens, weights[0], biases[0])
     return F.linear(tokens, torch.cat(weights), torch.cat(biases))
@@ -272,7 +273,7 @@ def _project(tokens: Tensor, *convs: _ConvNd) -> Tensor:
 
 def _project_back(y: Tensor, conv: _ConvNd, x: Tensor) -> Tensor:  # y (B, N, D)
     """The 1x1 convolution of tokens as a map of the shape and memory layout of x."""
-    weight, bias = conv.weight.flatten(1), _bias(conv)
+    weight, bias = conv.weight.flatten(1), bias_of(conv)
     if x.stride(1) == 1:  # channels last: tokens as they are
         return F.linear(y, weight, bias).mT.unflatten(2, x.shape[2:])
     z = torch.baddbmm(bias[:, None], weight.expand(len(y), -1, -1), y.mT)
