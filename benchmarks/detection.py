@@ -89,7 +89,6 @@ def times(trunk: str, trials: int) -> list[str]:
         ],
         trials,
     )
-    del plain, one
     memory = [fresh(memory_of, trunk, blocks) for blocks in (False, True)]
     return [
         trunk,

@@ -129,6 +129,9 @@ def test_a_model_file_is_read_back_bit_for_bit(tmp_path):
     with torch.no_grad():
         want, got = model([image])[0], file.model([image])[0]
     assert len(want["scores"]) and all(torch.equal(got[name], want[name]) for name in want)
+    wrong = build_detector("keypoints", "tiny", 2, num_keypoints=5, **PIXELS["detectron"])
+    with pytest.raises(ValueError, match=r"trained with mean \[0.485, .* build it with the other"):
+        first_weights(wrong, tmp_path / "d.safetensors")
     plain = build_detector("keypoints", "tiny", 2, num_keypoints=5)
     with pytest.raises(ValueError, match=r"tensors are unknown, first .*nonlocal_block"):
         first_weights(plain, tmp_path / "d.safetensors")

@@ -106,13 +106,14 @@ def decode(path: str) -> Tensor:  # (3, H, W) float32, RGB in 0 .. 1
     Raises:
         ValueError: It cannot be read.
     """
-    io = require("torchvision.io", "reading images", "detection")
+    pillow = require("PIL.Image", "reading images", "detection")
     try:
-        pixels = io.decode_image(path, io.ImageReadMode.RGB)
-    except RuntimeError as error:
+        with pillow.open(path) as file:
+            pixels = np.array(file.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:  # whatever a damaged file leads to
         said = str(error).split("\n")[0][:100]
         raise ValueError(f"{path}: not an image that can be read ({said})") from None
-    return pixels.float() / 255
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
 
 
 def target_of(image: CocoImage) -> dict[str, Tensor]:

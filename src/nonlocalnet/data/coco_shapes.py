@@ -47,8 +47,7 @@ def write_shapes(root: str | Path, train: int = 400, val: int = 100, seed: int =
         ...     sorted(path.name for path in (root / "annotations").iterdir())[:2]
         ['instances_train2017.json', 'instances_val2017.json']
     """
-    io = require("torchvision.io", "writing images", "detection")
-    torch = require("torch", "writing images", "detection")
+    pillow = require("PIL.Image", "writing images", "detection")
     root = Path(root)
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     for which, (split, count) in enumerate({"train2017": train, "val2017": val}.items()):
@@ -57,7 +56,7 @@ def write_shapes(root: str | Path, train: int = 400, val: int = 100, seed: int =
         for number in range(count):
             picture, found = draw(np.random.default_rng((seed, which, number)))
             name = f"{number:06}.png"
-            io.write_png(torch.from_numpy(picture).permute(2, 0, 1), str(root / split / name))
+            pillow.fromarray(picture).save(root / split / name)
             images.append({"id": number, "file_name": name, "height": SIZE, "width": SIZE})
             objects += [{**entry, "image_id": number} for entry in found]
         for i, entry in enumerate(objects):
@@ -111,12 +110,13 @@ def _annotation(name: str, shown: np.ndarray, points: Sequence[Sequence[float]])
     }
     if points:
         flat: list[float] = []
-        for x, y in points:
+        for place in points:
+            x, y = (round(float(value), 2) for value in place)
             if not (0 <= x <= SIZE - 1 and 0 <= y <= SIZE - 1):
                 flat += [0, 0, 0]
             else:
                 seen = shown[round(y), round(x)]
-                flat += [round(float(x), 2), round(float(y), 2), 2 if seen else 1]
+                flat += [x, y, 2 if seen else 1]
         entry["keypoints"] = flat
         entry["num_keypoints"] = sum(v > 0 for v in flat[2::3])
     return entry

@@ -47,7 +47,9 @@ def detect(model: Any, image: Tensor) -> Detections:
     """Boxes, and masks or keypoints, of one image (3, H, W) of RGB in 0 .. 1."""
     with unnoticed(model):
         found = model([image.to(next(model.parameters()).device)])[0]
-    arrays = {name: value.cpu().numpy() for name, value in found.items()}
+    # numpy knows no bfloat16, which autocast may leave
+    exact = {name: v.float() if v.is_floating_point() else v for name, v in found.items()}
+    arrays = {name: value.cpu().numpy() for name, value in exact.items()}
     points = arrays.get("keypoints")
     if points is not None:
         points = points.copy()

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from nonlocalnet.models.detection import build_detector
 from nonlocalnet.nn.insert import nonlocal_blocks
-from nonlocalnet.weights.detectron import load_trunk
+from nonlocalnet.weights.detectron import PIXELS, load_trunk
 from nonlocalnet.weights.file import write_atomically
 from nonlocalnet.weights.reader import read_checkpoint
 
@@ -68,16 +69,11 @@ def read_detector(path: str | Path) -> DetectorFile:
     path = path / "best.safetensors" if path.is_dir() else path
     if not path.is_file():
         raise ValueError(f"{path}: no such model file; give one, or a run of detect train")
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from None
-    if text is None:
+    meta = _metadata(path)
+    if meta is None:
         raise ValueError(f"{path}: no detector of ours; nonlocalnet detect train makes one")
+    tensors = read_checkpoint(path).tensors
     try:
-        meta = json.loads(text)
         model = build_detector(**meta["detector"])
         labels = {int(number): str(name) for number, name in meta["labels"].items()}
         skeleton = tuple((int(a), int(b)) for a, b in meta["skeleton"])
@@ -101,9 +97,11 @@ def first_weights(model: Any, path: str | Path) -> str:
     Raises:
         ValueError: The file cannot be read or does not fit; nothing is loaded then.
     """
+    path = Path(path)
     tensors = read_checkpoint(path).tensors
     if not any(name.startswith("backbone.body.") for name in tensors):
         return str(load_trunk(model, path))
+    _check_pixels(model, path)
     have = model.state_dict()
     counters = [name for name in tensors if name.endswith("num_batches_tracked")]
     tensors = {name: t for name, t in tensors.items() if name not in counters}
@@ -121,3 +119,28 @@ def first_weights(model: Any, path: str | Path) -> str:
     return f"{len(tensors)} tensors of a whole detector" + (
         f", {kept} of blocks kept" if kept else ""
     )
+
+
+def _metadata(path: Path) -> dict[str, Any] | None:
+    """What `save_detector` wrote beside the tensors; None where it did not write the file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(KEY)
+        return None if text is None else json.loads(text)
+    except (SafetensorError, ValueError):
+        return None
+
+
+def _check_pixels(model: Any, path: Path) -> None:
+    """Nothing in the tensors says how images are normalised and where the strides are."""
+    meta = _metadata(path)
+    theirs = {"stride_in_1x1": False, **PIXELS["torchvision"]} if meta is None else meta["detector"]
+    for name in ("stride_in_1x1", "mean", "std"):
+        ours, due = (
+            torch.tensor(config[name], dtype=torch.float) for config in (model.config, theirs)
+        )
+        if not torch.allclose(ours, due, rtol=1e-4, atol=1e-6):
+            raise ValueError(
+                f"{path}: trained with {name} {theirs[name]}, and this detector has "
+                f"{model.config[name]}; build it with the other imagenet, torchvision or detectron"
+            )
