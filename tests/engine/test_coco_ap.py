@@ -29,7 +29,7 @@ def random_truth(rng, kind, images=12, objects=5):
         if kind == "segm":
             inside = np.zeros((SIZE, SIZE), np.uint8, order="F")
             inside[int(y) : int(y + h) + 1, int(x) : int(x + w) + 1] = 1
-            inside[int(y) :: 3] = 0
+            inside[int(y) : int(y + h / 2), int(x) : int(x + w / 2)] = 0
             lengths = library.encode(inside)
             made["segmentation"] = {"size": [SIZE, SIZE], "counts": lengths["counts"].decode()}
             made["area"] = float(inside.sum())

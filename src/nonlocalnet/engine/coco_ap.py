@@ -1,5 +1,6 @@
 """Average precision as COCO defines it, through faster-coco-eval (Tables 5 and 6)."""
 
+import copy
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,8 @@ def average_precision(
     truth = library.COCO(str(annotations))
     if not results:
         return _nothing_found(truth, kind, images)
-    evaluation = library.COCOeval_faster(truth, truth.loadRes(list(results)), kind)
+    # A copy: the library writes areas and more into the entries.
+    evaluation = library.COCOeval_faster(truth, truth.loadRes(copy.deepcopy(list(results))), kind)
     if sigmas:
         evaluation.params.kpt_oks_sigmas = np.array(sigmas)
     if images is not None:
