@@ -189,15 +189,15 @@ _FURTHER = (
 )
 
 _TINY_PLAN = DetectionPlan(
-    steps=500,
+    steps=1200,
     batch=4,
-    lr=1e-3,
+    lr=2e-3,
     schedule="cosine",
     warmup=50,
     optimizer="adamw",
     weight_decay=0.05,
     clip_norm=5.0,
-    validate_every=250,
+    validate_every=600,
     checkpoint_every=100,
 )
 _TINY = DetectionRecipe(
