@@ -217,7 +217,7 @@ def test_what_the_blocks_do_is_in_the_log(unbroken):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_evidence(bars, tmp_path):
     model = nln.build("nl1_i3d_tiny", 2, width=4)
-    with pytest.raises(ValueError, match=r"at step \d; its clips came from .*\.mp4") as caught:
+    with pytest.raises(ValueError, match=r"at step \d; its batch came from .*\.mp4") as caught:
         run(bars, tmp_path, model=model, lr=1e30)
     kept = torch.load(tmp_path / "nonfinite.pt", weights_only=True)
     assert kept["clips"].shape == (4, 4, 32, 32, 3)

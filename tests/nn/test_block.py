@@ -201,3 +201,16 @@ def test_a_block_runs_without_data():
     """On "meta" tensors, where shapes and multiply-adds are counted."""
     block = NonLocalBlock(6, engine="dense").to("meta")
     assert block(torch.zeros(2, 6, 3, 5, 4, device="meta")).shape == (2, 6, 3, 5, 4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("subsample", [1, 2])
+def test_no_region_at_all_is_no_error(kind, subsample):
+    """A head gets (0, C, H, W) where a detector found nothing; gradients are zero then."""
+    block = NonLocalBlock(6, ndim=2, kind=kind, subsample=subsample, norm=None)
+    x = torch.zeros(0, 6, 5, 4, requires_grad=True)
+    z = block(x)
+    assert z.shape == (0, 6, 5, 4)
+    z.sum().backward()
+    assert x.grad is not None and x.grad.shape == x.shape
+    assert not block.w_z.weight.grad.any()

@@ -30,6 +30,7 @@ COMMANDS = {
     "serve": "a page on this machine: drop a video, get labels and where the network looked",
     "plot": "draw the errors of runs over their training (Figure 4)",
     "explain": "draw where the network looked (Figure 3)",
+    "detect": "COCO boxes, masks and keypoints: detect train, test, predict, generate",
     "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",
     "recipes": "the paper's tables, a recipe for each row; --check rehearses them",
     "show-sampling": "which frames and seconds of a video each view takes",
@@ -82,12 +83,17 @@ def _run(name: str, arguments: list[str]) -> int:
         ) from None
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     command = importlib.import_module(f"nonlocalnet.cli.{name.replace('-', '_')}")
+    if arguments and arguments[0] in getattr(command, "PARTS", ()):
+        name += f" {arguments.pop(0)}"
+        command = importlib.import_module(f"nonlocalnet.cli.{name.replace(' ', '_')}")
     parser = ArgumentParser(
         prog=f"nonlocalnet {name}", description=command.HELP, exit_on_error=False
     )
     if name == "train" and (recipe := _value_of("--recipe", arguments)):
         command = importlib.import_module("nonlocalnet.cli.train_recipe")
         command.add_arguments(parser, recipe)  # its options are a full recipe's, not a folder's
+    elif name == "detect train":
+        command.add_arguments(parser, _value_of("--recipe", arguments))
     else:
         command.add_arguments(parser)
     # Settings are named as in Python and YAML; on a command line a dash is as good.

@@ -11,13 +11,16 @@ steps and tests one view, on generated clips that are smaller than its own unles
 Example: nonlocalnet recipes --table 2c"""
 
 HEADS = {"top1": "top-1", "top5": "top-5", "mAP": "mAP"}
+HEADS |= {"box_AP": "box", "box_AP50": "box50", "box_AP75": "box75"}
+HEADS |= {"mask_AP": "mask", "mask_AP50": "mask50", "mask_AP75": "mask75"}
+HEADS |= {"kp_AP": "kp", "kp_AP50": "kp50", "kp_AP75": "kp75"}
 HEADS |= {"top1_test": "test-1", "top5_test": "test-5", "avg_test": "avg"}
 
 
 def add_arguments(parser) -> None:
     """Options of the command."""
     parser.add_argument("names", type=str, nargs="*", help="recipes to check; default: all")
-    parser.add_argument("--table", type=str, help="only this one: 2a to 2g, 3 or 4")
+    parser.add_argument("--table", type=str, help="only this one: 2a to 2g, 3, 4, 5 or 6")
     parser.add_argument("--check", action="store_true", help="rehearse the recipes")
     parser.add_argument(
         "--full", action="store_true", help="rehearse on clips of full size; 24 GiB are enough"
@@ -27,15 +30,17 @@ def add_arguments(parser) -> None:
 
 def run(options) -> int:
     """Prints the tables, or a line for each rehearsal."""
+    from nonlocalnet.recipes.detection import DETECTION_TABLES
     from nonlocalnet.recipes.tables import TABLES, recipe_named
 
     if not options.check and (options.names or options.full):
         raise ValueError("names of recipes and --full belong to --check; add it")
     if options.table and options.names:
         raise ValueError("give names of recipes or --table, not both")
-    if options.table not in (None, *TABLES):
-        raise ValueError(f"no table {options.table!r}; choose one of {', '.join(TABLES)}")
-    tables = {name: t for name, t in TABLES.items() if options.table in (None, name)}
+    known = TABLES if options.check else {**TABLES, **DETECTION_TABLES}
+    if options.table not in (None, *known):
+        raise ValueError(f"no table {options.table!r}; choose one of {', '.join(known)}")
+    tables = {name: t for name, t in known.items() if options.table in (None, name)}
     if options.check:
         ours = [row.recipe for table in tables.values() for row in table.rows if row.recipe]
         names = options.names or dict.fromkeys(recipe.name for recipe in ours)

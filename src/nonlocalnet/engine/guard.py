@@ -1,6 +1,6 @@
 """Stops at the first loss or gradient that is not finite, and keeps what is needed to see why."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,28 +8,41 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from nonlocalnet.data.folder import Sample
 from nonlocalnet.data.sets import TrainItem
 from nonlocalnet.weights.file import save_atomically
+
+
+def clips_of(batches: Sequence[TrainItem]) -> dict[str, Any]:
+    """The clips and labels of a step."""
+    return {
+        "clips": torch.cat([batch.clip.cpu() for batch in batches]),
+        "labels": torch.cat([batch.label.cpu() for batch in batches]),
+    }
 
 
 class Guard(pl.Callback):
     """Ends a run whose numbers went wrong, naming the step and the files of the batch.
 
-    Beside the run's files it leaves nonfinite.pt: weights, clips, labels and the step, loadable
-    with torch.load(weights_only=True).
+    Beside the run's files it leaves nonfinite.pt: weights, the step and its batches, loadable with
+    torch.load(weights_only=True).
 
     Args:
         run: The run folder.
-        samples: Of the training set, to name the files.
+        paths: Of the training set, in the order that `index` of a batch counts them.
+        keep: What to keep of the batches of a step.
     """
 
-    def __init__(self, run: Path, samples: Sequence[Sample]) -> None:
-        self.run, self.samples = run, samples
-        self.batches: list[TrainItem] = []  # of this step
+    def __init__(
+        self,
+        run: Path,
+        paths: Sequence[Path],
+        keep: Callable[[list[Any]], dict[str, Any]] = clips_of,
+    ) -> None:
+        self.run, self.paths, self.keep = run, paths, keep
+        self.batches: list[Any] = []  # of this step
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: TrainItem, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Remembers the batch until the step is done."""
         if batch_idx % trainer.accumulate_grad_batches == 0:
@@ -66,20 +79,19 @@ class Guard(pl.Callback):
             self._stop(trainer, pl_module, f"the gradient's norm is {float(norm):g}")
 
     def _stop(self, trainer: pl.Trainer, pl_module: pl.LightningModule, what: str) -> None:
-        files = [str(self.samples[i].video.path) for b in self.batches for i in b.index.tolist()]
+        files = [str(self.paths[i]) for b in self.batches for i in b.index.tolist()]
         path = self.run / f"nonfinite{trainer.global_rank or ''}.pt"
         model: Any = pl_module.model
         save_atomically(
             {
                 "step": trainer.global_step,
                 "files": files,
-                "clips": torch.cat([batch.clip.cpu() for batch in self.batches]),
-                "labels": torch.cat([batch.label.cpu() for batch in self.batches]),
+                **self.keep(self.batches),
                 "state_dict": model.state_dict(),
             },
             path,
         )
         raise ValueError(
-            f"{what} at step {trainer.global_step}; its clips came from {', '.join(files)}, and "
+            f"{what} at step {trainer.global_step}; its batch came from {', '.join(files)}, and "
             f"with the weights they are in {path}; lower the learning rate, or repair those files"
         )

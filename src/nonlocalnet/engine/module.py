@@ -60,12 +60,8 @@ class Training(pl.LightningModule):
         self.scores: dict[int, tuple[Tensor, Tensor]] = {}  # video -> scores, label
 
     def on_train_batch_start(self, batch: TrainItem, batch_idx: int) -> None:
-        """Seeds this batch's random numbers, whatever came before and whoever computes it."""
-        within = self.trainer.accumulate_grad_batches
-        batches = self.global_step * within + batch_idx % within
-        number = batches * self.trainer.world_size + self.global_rank
-        text = f"{self.seed}/{number}/0"  # the 0 was a rank: dropout draws as it always did
-        torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1)
+        """Seeds this batch's random numbers."""
+        seed_batch(self, self.seed, batch_idx)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
@@ -163,3 +159,12 @@ class Training(pl.LightningModule):
             optimizer = torch.optim.SGD(groups, momentum=0.9, nesterov=True, **settings)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def seed_batch(module: pl.LightningModule, seed: int, batch_idx: int) -> None:
+    """Seeds the random numbers of a batch, whatever came before and whoever computes it."""
+    within = module.trainer.accumulate_grad_batches
+    batches = module.global_step * within + batch_idx % within
+    number = batches * module.trainer.world_size + module.global_rank
+    text = f"{seed}/{number}/0"  # the 0 was a rank: dropout draws as it always did
+    torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1)

@@ -149,7 +149,7 @@ def train(
     callbacks: list[pl.Callback] = [
         KeepBest(run / "best.safetensors", write, choose_best),
         DataReport(len(train_set), batch * accumulate * world, max_bad, left_out),
-        Guard(run, train_set.samples),
+        Guard(run, [sample.video.path for sample in train_set.samples]),
     ]
     if progress:
         callbacks.append(Bar())

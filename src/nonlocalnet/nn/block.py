@@ -292,7 +292,9 @@ def _pool(tokens: Tensor, shape: list[int], windows: list[int]) -> Tensor:  # (B
     window = windows[-2:] if len(shape) > 1 else [1, windows[0]]
     images = tokens.reshape(-1, height, width, tokens.shape[2]).permute(0, 3, 1, 2)
     pooled = F.max_pool2d(images, window)
-    return pooled.permute(0, 2, 3, 1).reshape(tokens.shape[0], -1, tokens.shape[2])
+    # Said in full, not as -1: a head may be given no region at all.
+    keys = tokens.shape[1] // (height * width) * pooled.shape[2] * pooled.shape[3]
+    return pooled.permute(0, 2, 3, 1).reshape(len(tokens), keys, tokens.shape[2])
 
 
 def _check_groups(group_frames: int | None, ndim: int, extent: str) -> None:

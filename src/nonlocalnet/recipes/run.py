@@ -69,7 +69,7 @@ def run(
             f"{plan.lr:g}; the schedule keeps its {plan.steps} steps"
         )
     settings = {**asdict(recipe), "machine": {"clips_per_step": clips}}
-    _write_config(out, settings)
+    write_config(out, settings)
     torch.manual_seed(plan.seed)
     model = recipe.model.build()
     asked = recipe.model.name.startswith("nl") or recipe.model.nonlocal_
@@ -161,7 +161,12 @@ def _check(recipe: Recipe, folder: VideoFolder) -> None:
         )
 
 
-def _write_config(out: Path, settings: dict[str, Any]) -> None:
+def write_config(out: Path, settings: dict[str, Any]) -> None:
+    """Writes config.yaml, or finds that the run to go on with has the same one.
+
+    Raises:
+        ValueError: It has another one.
+    """
     text = yaml.safe_dump(settings, sort_keys=False)
     file = out / "config.yaml"
     if (out / "last.ckpt").exists() and file.exists() and file.read_text(encoding="utf-8") != text:

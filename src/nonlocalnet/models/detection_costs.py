@@ -1,0 +1,89 @@
+"""What a detector costs on one image: parameters and multiply-adds, part by part (Sec. 6).
+
+Counted on tensors without data, for a given number of proposals and detections; a detector at work
+has as many as it finds. The heads' region pooling and NMS are not multiply-adds and are left out.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from nonlocalnet.nn.insert import nonlocal_blocks
+from nonlocalnet.nn.probe import unnoticed
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorCosts:
+    """One detector on one image."""
+
+    parameters: int
+    backbone: int
+    """Multiply-adds of trunk and pyramid."""
+    rpn: int
+    box_head: int
+    task_head: int
+    """Of masks or keypoints."""
+    pairwise: int
+    """Of the N x M products among them, as if f were stored."""
+
+    @property
+    def multiply_adds(self) -> int:
+        """All of them."""
+        return self.backbone + self.rpn + self.box_head + self.task_head
+
+
+def detector_costs(
+    model: Any, size: tuple[int, int] = (800, 1280), proposals: int = 1000, detections: int = 100
+) -> DetectorCosts:
+    """Counts a detector of `build_detector`; a multiply-add is one product and one sum.
+
+    Args:
+        model: The detector; left as it was.
+        size: px, height and width of the resized image, multiples of 32.
+        proposals: Regions that reach the box head.
+        detections: Regions that reach the head of masks or keypoints.
+
+    Example:
+        >>> from nonlocalnet.models.detection import build_detector
+        >>> costs = detector_costs(build_detector("masks", "tiny", 4), (128, 128), 60, 20)
+        >>> costs.multiply_adds == costs.backbone + costs.rpn + costs.box_head + costs.task_head
+        True
+    """
+    parameters = sum(p.numel() for p in model.parameters())
+    model = copy.deepcopy(model).to("meta")
+    for block in nonlocal_blocks(model).values():
+        block.engine = "dense"  # whose products are the paper's
+    heads = model.roi_heads
+    counts, pairs = [], 0
+
+    def counted(run) -> Any:
+        nonlocal pairs
+        with FlopCounterMode(display=False) as counter:
+            result = run()
+        counts.append(counter.get_total_flops() // 2)
+        pairs += counter.get_flop_counts()["Global"].get(torch.ops.aten.bmm, 0) // 2
+        return result
+
+    def regions(count: int, cells: int) -> torch.Tensor:
+        return torch.zeros(count, model.backbone.out_channels, cells, cells, device="meta")
+
+    with unnoticed(model):
+        image = torch.zeros(1, 3, *size, device="meta")
+        features = counted(lambda: model.backbone(image))
+        counted(lambda: model.rpn.head(list(features.values())))
+        counted(lambda: heads.box_predictor(heads.box_head(regions(proposals, 7))))
+        name = "mask" if heads.mask_head is not None else "keypoint"
+        head, predictor = getattr(heads, f"{name}_head"), getattr(heads, f"{name}_predictor")
+        counted(lambda: predictor(head(regions(detections, 14))))
+    backbone, rpn, box_head, task_head = counts
+    return DetectorCosts(
+        parameters=parameters,
+        backbone=backbone,
+        rpn=rpn,
+        box_head=box_head,
+        task_head=task_head,
+        pairwise=pairs,
+    )

@@ -1,0 +1,146 @@
+"""The model file of a detector: safetensors, with what it was built from in the metadata."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from nonlocalnet.models.detection import build_detector
+from nonlocalnet.nn.insert import nonlocal_blocks
+from nonlocalnet.weights.detectron import PIXELS, load_trunk
+from nonlocalnet.weights.file import write_atomically
+from nonlocalnet.weights.reader import read_checkpoint
+
+FORMAT = 1
+KEY = "nonlocalnet_detector"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorFile:
+    """A detector in eval mode, and what its outputs mean."""
+
+    model: Any
+    labels: Mapping[int, str]
+    """Category id -> name."""
+    keypoints: tuple[str, ...]
+    skeleton: tuple[tuple[int, int], ...]
+
+
+def save_detector(
+    model: Any,
+    path: str | Path,
+    labels: Mapping[int, str],
+    keypoints: Sequence[str] = (),
+    skeleton: Sequence[tuple[int, int]] = (),
+) -> None:
+    """Writes a model file, atomically.
+
+    Args:
+        model: From `build_detector`.
+        path: Where to; conventionally *.safetensors.
+        labels: Category id -> name.
+        keypoints: Their names.
+        skeleton: Pairs of them to join in pictures, counted from 0.
+    """
+    meta = {
+        "format": FORMAT,
+        "detector": model.config,
+        "labels": {str(number): name for number, name in labels.items()},
+        "keypoints": list(keypoints),
+        "skeleton": [list(bone) for bone in skeleton],
+        "blocks": list(nonlocal_blocks(model)),
+    }
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    write_atomically(path, to_bytes(tensors, {KEY: json.dumps(meta)}))
+
+
+def read_detector(path: str | Path) -> DetectorFile:
+    """The detector of a model file, or of the best model of a run folder.
+
+    Raises:
+        ValueError: Missing, no detector of ours, or damaged.
+    """
+    path = Path(path)
+    path = path / "best.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise ValueError(f"{path}: no such model file; give one, or a run of detect train")
+    meta = _metadata(path)
+    if meta is None:
+        raise ValueError(f"{path}: no detector of ours; nonlocalnet detect train makes one")
+    tensors = read_checkpoint(path).tensors
+    try:
+        model = build_detector(**meta["detector"])
+        labels = {int(number): str(name) for number, name in meta["labels"].items()}
+        skeleton = tuple((int(a), int(b)) for a, b in meta["skeleton"])
+        keypoints = tuple(map(str, meta["keypoints"]))
+    except Exception as error:  # whatever a damaged description leads to
+        said = " ".join(str(error).split())[:120]
+        raise ValueError(f"{path}: its description of the detector is damaged ({said})") from None
+    wanted = {name: t.shape for name, t in model.state_dict().items()}
+    if wanted != {name: t.shape for name, t in tensors.items()}:
+        raise ValueError(f"{path}: its tensors are not those of the detector it describes")
+    model.load_state_dict(tensors)
+    return DetectorFile(model=model.eval(), labels=labels, keypoints=keypoints, skeleton=skeleton)
+
+
+def first_weights(model: Any, path: str | Path) -> str:
+    """Puts the weights of any known file into a detector; returns what was done, in a sentence.
+
+    A whole detector (torchvision's COCO weights, our own model file) or the trunk alone (ImageNet
+    weights, see `load_trunk`). Blocks that the file does not have stay as they are.
+
+    Raises:
+        ValueError: The file cannot be read or does not fit; nothing is loaded then.
+    """
+    path = Path(path)
+    tensors = read_checkpoint(path).tensors
+    if not any(name.startswith("backbone.body.") for name in tensors):
+        return str(load_trunk(model, path))
+    _check_pixels(model, path)
+    have = model.state_dict()
+    counters = [name for name in tensors if name.endswith("num_batches_tracked")]
+    tensors = {name: t for name, t in tensors.items() if name not in counters}
+    missing = [n for n in have if n not in tensors and "nonlocal_block." not in n]
+    unknown = [n for n in tensors if n not in have]
+    misshapen = [n for n in tensors if n in have and tensors[n].shape != have[n].shape]
+    for what, names in (("missing", missing), ("unknown", unknown), ("misshapen", misshapen)):
+        if names:
+            raise ValueError(
+                f"{path}: {len(names)} tensors are {what}, first {names[0]}; nothing was loaded, "
+                "so check that file and detector belong together"
+            )
+    model.load_state_dict(tensors)
+    kept = len([n for n in have if n not in tensors])
+    return f"{len(tensors)} tensors of a whole detector" + (
+        f", {kept} of blocks kept" if kept else ""
+    )
+
+
+def _metadata(path: Path) -> dict[str, Any] | None:
+    """What `save_detector` wrote beside the tensors; None where it did not write the file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(KEY)
+        return None if text is None else json.loads(text)
+    except (SafetensorError, ValueError):
+        return None
+
+
+def _check_pixels(model: Any, path: Path) -> None:
+    """Nothing in the tensors says how images are normalised and where the strides are."""
+    meta = _metadata(path)
+    theirs = {"stride_in_1x1": False, **PIXELS["torchvision"]} if meta is None else meta["detector"]
+    for name in ("stride_in_1x1", "mean", "std"):
+        ours, due = (
+            torch.tensor(config[name], dtype=torch.float) for config in (model.config, theirs)
+        )
+        if not torch.allclose(ours, due, rtol=1e-4, atol=1e-6):
+            raise ValueError(
+                f"{path}: trained with {name} {theirs[name]}, and this detector has "
+                f"{model.config[name]}; build it with the other imagenet, torchvision or detectron"
+            )

@@ -1,0 +1,76 @@
+"""detect generate, train, test, predict: the whole way on generated images, and wrong words."""
+
+import json
+
+import pytest
+
+from nonlocalnet.cli.detect import PARTS
+from nonlocalnet.cli.main import main
+
+SMALL = ["--train.steps", "2", "--train.warmup", "1", "--train.batch", "2", "--workers", "0"]
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "shapes"
+    assert main(["detect", "generate", str(root), "--train", "3", "--val", "2"]) == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(shapes, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "kp"
+    arguments = ["detect", "train", str(shapes), "--recipe", "nl5_tiny_keypoint_rcnn", "--json"]
+    more = ["--model.more", '{"box_score_thresh": 0.0}']
+    assert main([*arguments, *SMALL, *more, "--out", str(out)]) == 0
+    return out
+
+
+def test_train_test_and_predict(trained, shapes, tmp_path, capsys):
+    assert main(["detect", "test", str(trained), "--data", str(shapes), "--workers", "0"]) == 0
+    said = capsys.readouterr().out
+    results = json.loads((trained / "results.json").read_text())
+    assert set(results["metrics"]) >= {"box_AP@128", "kp_AP@128", "kp_AP50@128", "kp_AP75@128"}
+    assert results["protocol"]["evaluated"] == 2 and "2 images; written" in said
+    assert len(results["protocol"]["annotations_sha256"]) == 64
+    entries = json.loads((trained / "keypoints.json").read_text())
+    assert entries and len(entries[0]["keypoints"]) == 15
+    image = str(shapes / "val2017" / "000000.png")
+    for extra in ([], ["--at", "40,50"]):
+        out = tmp_path / f"{len(extra)}.png"
+        command = ["detect", "predict", image, "--model", str(trained), "--score", "0", "--json"]
+        assert main([*command, *extra, "--out", str(out)]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert out.read_bytes().startswith(b"\x89PNG")
+        assert set(answer["found"][0]["keypoints"]) >= {"head", "left_hand"}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_has_help_with_an_example(part, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["detect", part, "--help"])
+    assert stop.value.code == 0
+    assert f"Example: nonlocalnet detect {part}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["tarin"], "detect takes one of train, test, predict, generate, got 'tarin'"),
+        (["train", ".", "--recipe", "mask_rcnn_r5O"], "no detection recipe 'mask_rcnn_r5O'"),
+        (["train", "x", "--recipe", "mask_rcnn_r50"], "instances_train2017.json: no such file"),
+        (["test", "nowhere", "--data", "."], "nowhere: no such model file"),
+        (["predict", "no.png", "--model", "m"], "no.png: no such image; check the path"),
+        (["generate", "x", "--train", "0"], "a split needs 1 image or more, got 0 and 200"),
+    ],
+)
+def test_wrong_words_are_one_sentence(arguments, sentence, capsys):
+    assert main(["detect", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+
+
+def test_a_picture_needs_an_image(trained, tmp_path, capsys):
+    (tmp_path / "x.png").write_text("no image")
+    assert main(["detect", "predict", str(tmp_path / "x.png"), "--model", str(trained)]) == 2
+    assert "not an image that can be read" in capsys.readouterr().err
