@@ -29,6 +29,7 @@ COMMANDS = {
     "explain": "draw where the network looked (Figure 3)",
     "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",
     "recipes": "the paper's tables, a recipe for each row; --check rehearses them",
+    "reproduce": "run the rows of one of the paper's tables, beside its figures",
     "show-sampling": "which frames and seconds of a video each view takes",
     "convert": "weights of other projects into a model file, and back",
     "verify": "run a model file's probe again: does it answer as when it was written?",
