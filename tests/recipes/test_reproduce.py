@@ -19,9 +19,11 @@ from nonlocalnet.recipes.config import Machine
 from nonlocalnet.recipes.evidence import Run, append_run, read_runs, settings_hash
 from nonlocalnet.recipes.experiments import EXPERIMENTS, experiment_named, row_named
 from nonlocalnet.recipes.reproduce import Bench, reproduce
-from nonlocalnet.recipes.scaled import LONGRANGE, REAL, Scale, scaled
+from nonlocalnet.recipes.scaled import IMAGES, LONGRANGE, REAL, Scale, scaled
+from nonlocalnet.recipes.start import first_weights
 from nonlocalnet.recipes.tables import TABLES, recipe_named
 
+WEIGHTS = Path(__file__).parents[3] / "shared" / "data" / "weights" / "resnet50_thin.npz"
 TINY = Scale(
     width=2,
     clip=ClipConfig(
@@ -112,6 +114,26 @@ def test_the_settings_of_a_run_are_all_but_its_seed():
     assert first == second != third
 
 
+@pytest.mark.skipif(not WEIGHTS.exists(), reason=f"needs the image weights {WEIGHTS}")
+def test_image_weights_fit_the_rows_that_start_from_them(tmp_path):
+    for name in ("thin_c2d_images", "thin_i3d_images"):
+        recipe = row_named(EXPERIMENTS["init"], name)
+        small = scaled(recipe, IMAGES, videos=431, classes=27, seed=1)
+        other = scaled(
+            row_named(EXPERIMENTS["init"], name.replace("images", "random")),
+            IMAGES,
+            videos=431,
+            classes=27,
+            seed=1,
+        )
+        assert (small.model, small.clip) == (other.model, other.clip)
+        assert (small.train.lr * 10, small.train.bn) == (pytest.approx(other.train.lr), "trunk")
+        assert (small.init, small.clip.mean[0]) == ("resnet50_thin.npz", 123 / 255)
+        said = []
+        first_weights(small.model.build(), small, str(WEIGHTS), tmp_path, said.append)
+        assert "first weights from" in said[0]
+
+
 def test_controls_are_as_large_as_they_say():
     def parameters(name: str, width: int = 64) -> int:
         recipe = row_named(EXPERIMENTS["2c"], name)
@@ -129,7 +151,7 @@ def test_controls_are_as_large_as_they_say():
 
 
 def test_every_table_of_the_paper_is_a_question():
-    assert [*TABLES, "5", "6"] == list(EXPERIMENTS)
+    assert [*TABLES, "5", "6", "init"] == list(EXPERIMENTS)
     for name, table in TABLES.items():
         assert EXPERIMENTS[name].rows[: len(table.rows)] == table.rows
 

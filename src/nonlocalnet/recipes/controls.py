@@ -6,7 +6,11 @@ Full-size recipes like those of `kinetics`; `published` is empty, `source` says 
 from dataclasses import replace
 
 from nonlocalnet.recipes import kinetics
-from nonlocalnet.recipes.recipe import Recipe
+from nonlocalnet.recipes.recipe import ModelConfig, Recipe
+from nonlocalnet.weights.imagenet import image_facts
+
+THIN = "resnet50_thin.npz"
+"""ResNet-50 with half the filters: trained on ImageNet, then by its publisher for two classes."""
 
 
 def c2d_r50_deeper() -> Recipe:
@@ -22,6 +26,45 @@ def c2d_r50_wider() -> Recipe:
 def i3d_r50_all() -> Recipe:
     """I3D 3x1x1 with every residual block inflated, not every other one."""
     return _control(kinetics.i3d_r50(), "i3d_r50_all", more={"inflate_all": True})
+
+
+def thin_c2d_random() -> Recipe:
+    """C2D in the size and layout of the image weights, from random ones."""
+    return _thin("c2d_r50", "", "thin_c2d_random")
+
+
+def thin_c2d_images() -> Recipe:
+    """C2D that starts from the image weights."""
+    return _thin("c2d_r50", THIN, "thin_c2d_images")
+
+
+def thin_i3d_random() -> Recipe:
+    """I3D in the size and layout of the image weights, from random ones."""
+    return _thin("i3d_r50", "", "thin_i3d_random")
+
+
+def thin_i3d_images() -> Recipe:
+    """I3D that starts from the image weights, inflated."""
+    return _thin("i3d_r50", THIN, "thin_i3d_images")
+
+
+def _thin(network: str, init: str, name: str) -> Recipe:
+    """Half the filters; with image weights a tenth of the rate, and the trunk's batch norm fixed.
+
+    As `nonlocalnet train --init` does by itself. Conv1 has dead channels whose batch norm, trained,
+    would scale up noise.
+    """
+    facts = image_facts(THIN)
+    base = Recipe(name=name)
+    train = replace(base.train, lr=base.train.lr / 10, bn="trunk") if init else base.train
+    return replace(
+        base,
+        model=ModelConfig(name=network, preset=facts.preset, width=32, more=dict(facts.build)),
+        clip=replace(base.clip, **facts.clip),
+        train=train,
+        init=init,
+        source='Sec. 4.1: "Our models are pre-trained on ImageNet"',
+    )
 
 
 def _control(base: Recipe, name: str, **model) -> Recipe:

@@ -137,6 +137,7 @@ def train_and_test(
     out: Path,
     *,
     command: str,
+    init: str = "",
     machine: Machine,
     say: Saying = print,
     progress: bool = True,
@@ -148,6 +149,7 @@ def train_and_test(
         folder: The data.
         out: The run folder; its results.json is what makes it complete.
         command: That makes this run again.
+        init: The file that the recipe's first weights are in, if they are in one.
         machine: How training uses the machine.
         say: Gets a few sentences.
         progress: Show bars.
@@ -155,7 +157,7 @@ def train_and_test(
     file = out / "results.json"
     if not file.exists():
         began = time.perf_counter()
-        run(recipe, folder, out, machine=machine, say=say, progress=progress)
+        run(recipe, folder, out, machine=machine, init=init, say=say, progress=progress)
         trained = time.perf_counter()
         classifier = load(out)
         protocol = Protocol.parse(recipe.test.views, recipe.test.combine)

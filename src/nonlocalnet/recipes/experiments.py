@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nonlocalnet.recipes import controls
 from nonlocalnet.recipes.recipe import Recipe
+from nonlocalnet.recipes.scaled import IMAGES, Scale
 from nonlocalnet.recipes.tables import TABLES, Row
 
 
@@ -24,6 +25,8 @@ class Experiment:
     """Of the published figures; the first is the one that is compared."""
     pairs: tuple[tuple[str, str], ...] = ()
     """(row, against) beside the comparison of every row with the first of its depth."""
+    scale: Scale | None = None
+    """On real videos, where it is not that of the other tables."""
     open: str = ""
     """Why none of its rows can be run here; empty: they can."""
 
@@ -199,4 +202,19 @@ EXPERIMENTS = {
         "Do blocks in the head help keypoints?",
         "About one point of AP, 1.4 with another block in the backbone.",
     ),
+    "init": Experiment(
+        title="Image weights: trained on ImageNet, then for another task of two classes",
+        question="What does it give to start from image weights?",
+        found="All its networks start from ImageNet (Sec. 4.1); it does not say what that gives.",
+        rows=(
+            _control("C2D, random weights", controls.thin_c2d_random()),
+            _control("C2D, image weights", controls.thin_c2d_images()),
+            _control("I3D, random weights", controls.thin_i3d_random()),
+            _control("I3D, image weights", controls.thin_i3d_images()),
+        ),
+        columns=("top1", "top5"),
+        pairs=(("I3D, image weights", "I3D, random weights"),),
+        scale=IMAGES,
+    ),
 }
+"""By the table's name; `init` is a question of ours."""

@@ -47,6 +47,8 @@ class Bench:
     file: Path
     """The evidence file."""
     machine: Machine
+    init: str = ""
+    """The file of image weights, for rows that start from one."""
 
     def sized(self, recipe: Recipe, seed: int) -> Recipe:
         """A recipe as it is run here."""
@@ -65,6 +67,8 @@ def open_bench(
     out: Path,
     evidence: Path,
     machine: Machine,
+    scale: Scale | None = None,
+    init: str = "",
     say: Callable[[str], None] = print,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Bench:
@@ -76,6 +80,8 @@ def open_bench(
         out: Gets run folders and prepared frames, by set.
         evidence: The folder of evidence files.
         machine: How training uses the machine.
+        scale: On real videos; None: `REAL`.
+        init: The file of image weights, for rows that start from one.
         say: Gets a few sentences.
         progress: Called with (files done, files in all).
 
@@ -90,7 +96,7 @@ def open_bench(
             say(f"writing the set {data} to {source}")
             GENERATED[data](source)
     out = out / (f"{name}-full" if full else name)
-    scale = None if full else SCALES.get(name, REAL)
+    scale = None if full else SCALES.get(name, scale or REAL)
     cache = None
     if scale is not None:
         cache = out / "cache"
@@ -109,6 +115,7 @@ def open_bench(
         out=out,
         file=evidence / f"{name}{'-full' if full else ''}.jsonl",
         machine=machine,
+        init=init,
     )
 
 
@@ -176,6 +183,7 @@ def _run(
         bench.out / f"{recipe.name}-{seed}",
         command=f"nonlocalnet reproduce {table} --scale {scale} --data {bench.given} "
         f"--only {recipe.name} --seed {seed}",
+        init=bench.init if Path(small.init).suffix else "",
         machine=bench.machine,
         say=say,
         progress=progress,

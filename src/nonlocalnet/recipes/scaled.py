@@ -6,6 +6,7 @@ rate of Table 2g) stay as they are.
 """
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from nonlocalnet.data.clips import ClipConfig
 from nonlocalnet.recipes.recipe import Recipe, TrainConfig
@@ -43,6 +44,8 @@ REAL = Scale(
     epochs=30,
 )
 """People in front of a camera, clips of some 70 frames: 48 of them leave room to draw from."""
+IMAGES = replace(REAL, width=FULL_WIDTH, epochs=15, preset="official")
+"""The same clips for networks whose size and layout are those of a file of image weights."""
 LONGRANGE = Scale(
     width=8,
     clip=ClipConfig(
@@ -56,7 +59,7 @@ LONGRANGE = Scale(
 
 
 def scaled(recipe: Recipe, scale: Scale, *, videos: int, classes: int, seed: int) -> Recipe:
-    """The recipe at a scale, from random weights or from the same seed's run that comes before it.
+    """The recipe at a scale: from random weights, a file, or the same seed's run before it.
 
     Args:
         recipe: Of the paper's size.
@@ -75,6 +78,7 @@ def scaled(recipe: Recipe, scale: Scale, *, videos: int, classes: int, seed: int
     blocks = model.name.startswith("nl") or model.nonlocal_
     steps = scale.epochs * videos // scale.batch
     first = recipe.init in ("", "imagenet") or recipe.multi_label
+    file = bool(Path(recipe.init).suffix)
     return replace(
         recipe,
         model=replace(
@@ -90,6 +94,8 @@ def scaled(recipe: Recipe, scale: Scale, *, videos: int, classes: int, seed: int
             scale.clip,
             frames=scale.clip.frames * clip.frames // FULL_CLIP.frames,
             stride=max(1, scale.clip.stride * clip.stride // FULL_CLIP.stride),
+            mean=clip.mean,
+            std=clip.std,
         ),
         train=replace(
             train,
@@ -105,7 +111,7 @@ def scaled(recipe: Recipe, scale: Scale, *, videos: int, classes: int, seed: int
             checkpoint_every=max(1, min(100, steps // 5)),
             seed=seed,
         ),
-        init="" if first else f"{recipe.init}-{seed}",
+        init="" if first else recipe.init if file else f"{recipe.init}-{seed}",
     )
 
 
@@ -128,6 +134,7 @@ def budget(recipe: Recipe) -> str:
 
 def settings(recipe: Recipe) -> dict:
     """All that a run's figure depends on but its seed, in plain values."""
-    plain = asdict(replace(recipe, init=recipe.init.rpartition("-")[0], published={}, source=""))
+    before = recipe.init.removesuffix(f"-{recipe.train.seed}")
+    plain = asdict(replace(recipe, init=before, published={}, source=""))
     del plain["train"]["seed"]
     return plain
