@@ -33,6 +33,7 @@ COMMANDS = {
     "detect": "COCO boxes, masks and keypoints: detect train, test, predict, generate",
     "models": "the networks: parameters, multiply-adds, sizes, places of the blocks",
     "recipes": "the paper's tables, a recipe for each row; --check rehearses them",
+    "reproduce": "run the rows of one of the paper's tables, beside its figures",
     "show-sampling": "which frames and seconds of a video each view takes",
     "convert": "weights of other projects into a model file, and back",
     "export": "write a model as an ONNX file, checked against the network",

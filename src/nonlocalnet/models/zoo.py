@@ -146,6 +146,8 @@ def build(
     preset: str = "paper",
     *,
     nonlocal_: Mapping[str, Sequence[int]] | None = None,
+    depths: Sequence[int] | None = None,
+    inflate_all: bool = False,
     width: int | None = None,
     stem_width: int | None = None,
     head_window: int | None = None,
@@ -165,6 +167,9 @@ def build(
             "slowfast", "slowfast_nopool", "mmaction2", "pytorchvideo" and "gluoncv" were trained
             in.
         nonlocal_: Stage -> residual blocks followed by a non-local block, instead of the name's.
+        depths: Residual blocks of each stage, instead of the backbone's: deeper without a block.
+        inflate_all: Let an I3D inflate every residual block, not every other one ("inflating more
+            layers shows diminishing return", Sec. 4).
         width: Channels of conv1, instead of the backbone's; every stage scales with it.
         stem_width: Channels of conv1, where it does not scale with the stages.
         head_window: Cells of the last map under one training crop, in H and W.
@@ -215,7 +220,7 @@ def build(
 
     model = VideoResNet(
         num_classes=num_classes,
-        depths=backbone.depths,
+        depths=depths or backbone.depths,
         width=width or backbone.width,
         stem_width=stem_width,
         stem_kernel_t=1 if parsed["family"] == "c2d" else 5,
@@ -223,7 +228,7 @@ def build(
         pool1=rules.pool1 if backbone.temporal_strides else ((1, 3, 3), (1, 2, 2), (0, 1, 1)),
         pool2=rules.pool2 if backbone.temporal_strides else None,
         pool1_ceil=pool1_ceil,
-        kernel_t=_inflation(parsed["family"], rules),
+        kernel_t=_inflation(parsed["family"], rules, inflate_all),
         stride_in_1x1=stride_in_1x1,
         nonlocal_at=nonlocal_,
         make_nonlocal=make_nonlocal,
@@ -236,6 +241,8 @@ def build(
         "num_classes": num_classes,
         "preset": preset,
         "nonlocal_": {stage: list(blocks) for stage, blocks in nonlocal_.items()},
+        "depths": list(depths or backbone.depths),
+        "inflate_all": inflate_all,
         "width": width or backbone.width,
         "stem_width": stem_width,
         "head_window": model.head_window,
@@ -247,13 +254,13 @@ def build(
     return model
 
 
-def _inflation(family: str, rules: Preset):
+def _inflation(family: str, rules: Preset, every: bool = False):
     """(stage, block) -> temporal kernels of the first 1x1 and of the 3x3 (Sec. 4)."""
     inflated = {"c2d": (1, 1), "i3d": (3, 1), "i3d333": (1, 3)}[family]
     res2, res5 = rules.inflate_res2_and_res5
 
     def kernel_t(stage: int, block: int) -> tuple[int, int]:
         chosen = {0: block in res2, 3: block in res5}.get(stage, block % 2 == 0)
-        return inflated if chosen else (1, 1)
+        return inflated if chosen or every else (1, 1)
 
     return kernel_t

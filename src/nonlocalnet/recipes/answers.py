@@ -1,0 +1,218 @@
+"""A table with our figures beside the paper's, and what they say, as Markdown; from files alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nonlocalnet.engine.seeds import Estimate, estimate
+from nonlocalnet.recipes.evidence import Run, read_runs
+from nonlocalnet.recipes.experiments import EXPERIMENTS, Experiment
+from nonlocalnet.viz.beside import Pair, draw_beside
+
+HEADS = {"top1": "top-1", "top5": "top-5", "mAP": "mAP"}
+MISSING = "not run yet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One comparison: a row minus another, by its published and by our figures."""
+
+    row: str
+    against: str
+    published: float | None
+    """Points."""
+    ours: Estimate
+
+    @property
+    def verdict(self) -> str:
+        """Whether ours agrees with the paper's sign, by the 95 % interval.
+
+        Where the paper printed no figures for a row (a control) its words say what it found.
+        """
+        if self.ours.seeds < 2:
+            return "one seed: no verdict"
+        if self.ours.low <= 0 <= self.ours.high:
+            return "open: the interval holds 0"
+        if self.published is None:
+            return f"ours is {'higher' if self.ours.low > 0 else 'lower'}"
+        return "agrees" if (self.ours.low > 0) == (self.published > 0) else "disagrees"
+
+
+def runs_by_recipe(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs of one kind of settings per recipe: those of its latest line; by seed.
+
+    Example:
+        >>> runs_by_recipe([])
+        {}
+    """
+    latest = {run.recipe: run for run in runs}
+    found: dict[str, list[Run]] = {name: [] for name in latest}
+    for run in runs:
+        if (run.settings, run.videos) == (latest[run.recipe].settings, latest[run.recipe].videos):
+            found[run.recipe].append(run)
+    return {name: sorted(own, key=lambda run: run.seed) for name, own in found.items()}
+
+
+def answers(experiment: Experiment, runs: Mapping[str, list[Run]]) -> list[Answer]:
+    """All comparisons of a table for which both rows have a seed in common."""
+    rows = {row.words: row for row in experiment.rows}
+    metric, found = experiment.columns[0], []
+    for row in experiment.rows:
+        for base in experiment.against(row.words):
+            pair = [rows[words].recipe for words in (row.words, base)]
+            ours, theirs = ({run.seed: run for run in _of(runs, r)} for r in pair)
+            common = sorted(set(ours) & set(theirs))
+            if not common or pair[0] == pair[1]:
+                continue
+            figures = [[runs_[s].figure(metric) for s in common] for runs_ in (ours, theirs)]
+            mine, other = (rows[words].published.get(metric) for words in (row.words, base))
+            published = None if mine is None or other is None else mine - other
+            found.append(
+                Answer(
+                    row=row.words,
+                    against=base,
+                    published=published,
+                    ours=estimate(figures[0], ours[common[0]].tested, figures[1]),
+                )
+            )
+    return found
+
+
+def markdown(experiment: Experiment, runs: Mapping[str, list[Run]]) -> str:
+    """The table's rows, then its comparisons."""
+    heads = [HEADS.get(column, column) for column in experiment.columns]
+    first = experiment.columns[0]
+    head = ["row", *(f"{h}, paper" for h in heads), f"{HEADS.get(first, first)}, ours"]
+    head += ["seeds", "parameters", "multiply-adds", "training"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for row in experiment.rows:
+        printed = [_number(row.published.get(column)) for column in experiment.columns]
+        own = _of(runs, row.recipe)
+        if not own:
+            cells = [MISSING if row.recipe else "other people's", *[""] * 4]
+        else:
+            found = estimate([run.figure(first) for run in own], own[0].tested)
+            seconds = sum(run.train_seconds for run in own) / len(own)
+            cells = [
+                f"**{100 * found.mean:.1f}** ({100 * found.low:.1f} to {100 * found.high:.1f})",
+                str(found.seeds),
+                f"{own[0].parameters:,}",
+                f"{own[0].multiply_adds / 1e6:.1f} M",
+                f"{seconds:.0f} s",
+            ]
+        lines.append(_line([row.words, *printed, *cells]))
+    compared = answers(experiment, runs)
+    if compared:
+        head = ["difference", "paper", "ours (95 % interval)", "seeds", ""]
+        lines += ["", _line(head), _line(["---"] * len(head))]
+        for found in compared:
+            cells = [
+                f"{found.row} - {found.against}",
+                "" if found.published is None else f"{found.published:+.1f}",
+                _points(found.ours),
+                str(found.ours.seeds),
+                found.verdict,
+            ]
+            lines.append(_line(cells))
+    return "\n".join(lines)
+
+
+def page(evidence: Path) -> str:
+    """`docs/evidence.md`: every question with its figure, and what every set says."""
+    files = sorted(evidence.glob("*.jsonl"))
+    sets = {file.stem: runs_by_recipe(read_runs(file)) for file in files}
+    parts = [INTRODUCTION]
+    for name, experiment in EXPERIMENTS.items():
+        parts.append(f"## Table {name}. {experiment.question}")
+        parts.append(f"**The paper.** {experiment.title}. {experiment.found}")
+        wanted = [recipe.name for recipe in experiment.recipes]
+        ran = {data: runs for data, runs in sets.items() if any(r in runs for r in wanted)}
+        if not ran:
+            why = f"{MISSING}: {experiment.open or 'no run of its rows is in the evidence files'}"
+            parts += [f"**Ours.** {why}.", markdown(experiment, {})]
+        for data, runs in ran.items():
+            parts += [f"**Ours, on {data}.** {_budget(experiment, runs)}"]
+            if (evidence / picture_name(name, data)).exists():
+                parts.append(f"![Table {name} on {data}](evidence/{picture_name(name, data)})")
+            parts.append(markdown(experiment, runs))
+            parts.append("Run one row again:\n\n```\n" + _command(experiment, runs) + "\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def draw(name: str, evidence: Path, data: str, runs: Mapping[str, list[Run]]) -> Path:
+    """The table's picture beside its evidence file."""
+    experiment = EXPERIMENTS[name]
+    metric, pairs = experiment.columns[0], []
+    for row in experiment.rows:
+        own = _of(runs, row.recipe)
+        if row.recipe is None:
+            continue
+        measured = {}
+        if own:
+            found = estimate([run.figure(metric) for run in own], own[0].tested)
+            measured = {key: 100 * getattr(found, key) for key in ("mean", "low", "high")}
+            measured["seeds"] = [run.percent[metric] for run in own]
+        pairs.append(Pair(words=row.words, published=row.published.get(metric), **measured))
+    path = evidence / picture_name(name, data)
+    draw_beside(pairs, path, x_label=f"{HEADS.get(metric, metric)} (%)", data=data)
+    return path
+
+
+def picture_name(table: str, data: str) -> str:
+    """Of a table's picture on a set."""
+    return f"{table}-{data}.png"
+
+
+def _of(runs: Mapping[str, list[Run]], recipe) -> list[Run]:
+    return runs.get(recipe.name, []) if recipe is not None else []
+
+
+def _budget(experiment: Experiment, runs: Mapping[str, list[Run]]) -> str:
+    budgets = {run.budget: run for r in experiment.recipes for run in _of(runs, r)}
+    run = next(iter(budgets.values()))
+    others = f" (other rows: {'; '.join(list(budgets)[1:])})" if len(budgets) > 1 else ""
+    return f"{next(iter(budgets))}{others}; test {run.protocol}, {run.tested} videos."
+
+
+def _command(experiment: Experiment, runs: Mapping[str, list[Run]]) -> str:
+    return next(run.command for r in experiment.recipes for run in _of(runs, r))
+
+
+def _points(found: Estimate) -> str:
+    return f"{100 * found.mean:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+INTRODUCTION = """# The evidence: the paper's questions at a CPU's scale
+
+Written by `nonlocalnet reproduce all --render` from the lines of `docs/evidence/*.jsonl`, one for
+every run made with the final settings, whatever its figure. Kinetics does not fit on the machines
+of this project, the paper's questions do: each recipe is scaled down by one function
+(`recipes/scaled.py`: narrower, smaller clips, fewer steps; same depth, blocks, places, kinds and
+test), trained from random weights, and tested with ten clips of each video.
+
+- utd-mhad-depth: 27 actions in front of a depth camera, trained on four people and tested on three
+  others (UTD-MHAD, Chen et al., ICIP 2015).
+- longrange: generated videos whose label needs two places that are far apart
+  (`data/longrange.py`).
+
+A figure is the mean over seeds, in percent, with a 95 % interval from a bootstrap over seeds and
+test videos; a difference is that of the same seed on the same videos. "agrees": the interval of our
+difference lies on the side of the paper's; "open": it holds 0. Training seconds are by the clock,
+on two cores that other work shared: they say little beyond a factor.
+
+```
+nonlocalnet reproduce 2c --data ../shared/data/utd-mhad-depth  # runs what the file lacks
+nonlocalnet reproduce 2c --data longrange --depth r50          # on the generated set
+nonlocalnet reproduce all --render                             # this page, from the files
+```
+
+A run that was killed goes on where it stood. Several processes may share the work if each has
+seeds or a depth of its own (`--seed`, `--depth`)."""

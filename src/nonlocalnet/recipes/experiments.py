@@ -1,0 +1,220 @@
+"""The paper's questions: which rows answer each, what the paper found, what is compared with what.
+
+A row of a published table keeps its words and figures; `nonlocalnet reproduce` adds the measured
+ones. Controls of which the paper gives no figure stand after its own rows.
+"""
+
+from dataclasses import dataclass
+
+from nonlocalnet.recipes import controls
+from nonlocalnet.recipes.recipe import Recipe
+from nonlocalnet.recipes.scaled import IMAGES, Scale
+from nonlocalnet.recipes.tables import TABLES, Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One table of the paper as a question."""
+
+    title: str
+    question: str
+    found: str
+    """What the paper found, in words."""
+    rows: tuple[Row, ...]
+    columns: tuple[str, ...]
+    """Of the published figures; the first is the one that is compared."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """(row, against) beside the comparison of every row with the first of its depth."""
+    scale: Scale | None = None
+    """On real videos, where it is not that of the other tables."""
+    open: str = ""
+    """Why none of its rows can be run here; empty: they can."""
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """Of the rows that are the paper's own, or controls."""
+        return [row.recipe for row in self.rows if row.recipe is not None]
+
+    def against(self, words: str) -> list[str]:
+        """Rows that a row is compared with."""
+        own = next(row for row in self.rows if row.words == words)
+        if own.recipe is None:
+            return []
+        first = next(
+            row.words
+            for row in self.rows
+            if row.recipe is not None and depth(row.recipe) == depth(own.recipe)
+        )
+        named = [base for row, base in self.pairs if row == words]
+        return [*([first] if first != words else []), *(base for base in named if base != first)]
+
+
+def depth(recipe: Recipe) -> str:
+    """Of a recipe's ResNet: r50 or r101; rows are compared at equal depth."""
+    return recipe.model.name.rpartition("_")[2]
+
+
+def experiment_named(name: str) -> Experiment:
+    """One of `EXPERIMENTS`.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if name not in EXPERIMENTS:
+        raise ValueError(f"no table {name!r}; choose one of {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]
+
+
+def row_named(experiment: Experiment, name: str) -> Recipe:
+    """The recipe of one row.
+
+    Raises:
+        ValueError: No row has it.
+    """
+    found = {recipe.name: recipe for recipe in experiment.recipes}
+    if name not in found:
+        raise ValueError(f"no row {name!r} in this table; choose one of {', '.join(found)}")
+    return found[name]
+
+
+def _control(words: str, recipe: Recipe) -> Row:
+    return Row(words=words, recipe=recipe, published={})
+
+
+def _of(table: str, question: str, found: str, *controls_: Row, **more) -> Experiment:
+    own = TABLES[table]
+    return Experiment(
+        title=own.title,
+        question=question,
+        found=found,
+        rows=(*own.rows, *controls_),
+        columns=own.columns,
+        **more,
+    )
+
+
+def _coco(title: str, columns: str, lines: str, question: str, found: str) -> Experiment:
+    heads, rows = columns.split(), []
+    for line in lines.splitlines():
+        words, _, figures = line.partition(": ")
+        published = dict(zip(heads, map(float, figures.split()), strict=True))
+        rows.append(Row(words=words, recipe=None, published=published))
+    return Experiment(
+        title=title,
+        question=question,
+        found=found,
+        rows=tuple(rows),
+        columns=tuple(heads),
+        open="its networks detect; `reproduce` trains classifiers only",
+    )
+
+
+EXPERIMENTS = {
+    "2a": _of(
+        "2a",
+        "Does the choice of the pairwise function f matter?",
+        "One block of any kind adds about 1 point to C2D; the kinds hardly differ, so attention "
+        "(the softmax) is not what matters.",
+    ),
+    "2b": _of(
+        "2b",
+        "Where in the network does a block help?",
+        "In res2, res3 and res4 alike, in res5 a little less: its maps are small.",
+    ),
+    "2c": _of(
+        "2c",
+        "Do more blocks help, and is it only because they add depth?",
+        "More blocks help more: 1, 5 and 10 add 0.9, 2.0 and 2.5 points in R50. NL5 R50 beats the "
+        "deeper R101; standard residual blocks in their place add nothing.",
+        _control("R50 + 5 residual blocks", controls.c2d_r50_deeper()),
+        _control("R50, as many parameters", controls.c2d_r50_wider()),
+        pairs=(
+            ("R50 5-block", "R101 baseline"),
+            ("R50 5-block", "R50 + 5 residual blocks"),
+            ("R50 5-block", "R50, as many parameters"),
+        ),
+    ),
+    "2d": _of(
+        "2d",
+        "Space, time, or both?",
+        "Blocks along space or along time alone both help; along spacetime they help most.",
+        pairs=(
+            ("R50 spacetime", "R50 space-only"),
+            ("R50 spacetime", "R50 time-only"),
+            ("R101 spacetime", "R101 space-only"),
+            ("R101 spacetime", "R101 time-only"),
+        ),
+    ),
+    "2e": _of(
+        "2e",
+        "Blocks or 3D convolutions?",
+        "NL C2D is better than either I3D at fewer multiply-adds (1.2x of C2D against 1.5x, 1.8x).",
+        pairs=(("NL C2D, 5-block", "I3D 3x3x3"), ("NL C2D, 5-block", "I3D 3x1x1")),
+    ),
+    "2f": _of(
+        "2f",
+        "Do blocks add to 3D convolutions?",
+        "NL I3D is 1.6 points above I3D at both depths: blocks complement 3D convolutions. "
+        "Inflating more layers shows diminishing return (Sec. 4).",
+        _control("R50 I3D, every block inflated", controls.i3d_r50_all()),
+        pairs=(
+            ("R50 NL I3D", "R50 I3D"),
+            ("R101 NL I3D", "R101 I3D"),
+            ("R50 I3D, every block inflated", "R50 I3D"),
+        ),
+    ),
+    "2g": _of(
+        "2g",
+        "Does it hold on longer clips?",
+        "All networks gain from four times the frames, and NL I3D keeps its lead.",
+        pairs=(("R50 NL I3D", "R50 I3D"), ("R101 NL I3D", "R101 I3D")),
+    ),
+    "3": _of(
+        "3",
+        "How does NL I3D compare with other systems?",
+        "77.7 % on validation with RGB alone, above all others with RGB or RGB and flow. Other "
+        "people's systems are not run here; our rows are those of Table 2g.",
+    ),
+    "4": _of(
+        "4",
+        "Does the gain hold where a video has several labels?",
+        "On Charades NL I3D is 2.0 and 2.3 points of mAP above I3D.",
+        pairs=(("NL I3D [ours], train/val", "I3D [ours], train/val"),),
+    ),
+    "5": _coco(
+        "Mask R-CNN, COCO: one block in the backbone",
+        "box box50 box75 mask mask50 mask75",
+        "R50 baseline: 38.0 59.6 41.0 34.6 56.4 36.5\n"
+        "R50 +1 NL: 39.0 61.1 41.9 35.5 58.0 37.4\n"
+        "R101 baseline: 39.5 61.4 42.9 36.0 58.1 38.3\n"
+        "R101 +1 NL: 40.8 63.1 44.5 37.1 59.9 39.2\n"
+        "X152 baseline: 44.1 66.4 48.4 39.7 63.2 42.2\n"
+        "X152 +1 NL: 45.0 67.8 48.9 40.3 64.4 42.8",
+        "Does one block help detection and masks?",
+        "About one point of AP, in every backbone and on every metric.",
+    ),
+    "6": _coco(
+        "Keypoint R-CNN, COCO: blocks in the keypoint head",
+        "kp kp50 kp75",
+        "R101 baseline: 65.1 86.8 70.4\n"
+        "NL, +4 in head: 66.0 87.1 71.7\n"
+        "NL, +4 in head, +1 in backbone: 66.5 87.3 72.8",
+        "Do blocks in the head help keypoints?",
+        "About one point of AP, 1.4 with another block in the backbone.",
+    ),
+    "init": Experiment(
+        title="Image weights: trained on ImageNet, then for another task of two classes",
+        question="What does it give to start from image weights?",
+        found="All its networks start from ImageNet (Sec. 4.1); it does not say what that gives.",
+        rows=(
+            _control("C2D, random weights", controls.thin_c2d_random()),
+            _control("C2D, image weights", controls.thin_c2d_images()),
+            _control("I3D, random weights", controls.thin_i3d_random()),
+            _control("I3D, image weights", controls.thin_i3d_images()),
+        ),
+        columns=("top1", "top5"),
+        pairs=(("I3D, image weights", "I3D, random weights"),),
+        scale=IMAGES,
+    ),
+}
+"""By the table's name; `init` is a question of ours."""

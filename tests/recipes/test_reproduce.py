@@ -1,0 +1,281 @@
+"""Rows of a table are run once, kept in a file, and read back with paired intervals."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nonlocalnet.cli.main import main
+from nonlocalnet.data.clips import ClipConfig
+from nonlocalnet.data.folder import read_folder
+from nonlocalnet.data.generated import write_two_classes
+from nonlocalnet.engine.seeds import estimate
+from nonlocalnet.nn.insert import nonlocal_blocks
+from nonlocalnet.recipes.answers import answers, markdown, page, runs_by_recipe
+from nonlocalnet.recipes.config import Machine
+from nonlocalnet.recipes.evidence import Run, append_run, read_runs, settings_hash
+from nonlocalnet.recipes.experiments import EXPERIMENTS, experiment_named, row_named
+from nonlocalnet.recipes.reproduce import Bench, reproduce
+from nonlocalnet.recipes.scaled import IMAGES, LONGRANGE, REAL, Scale, scaled
+from nonlocalnet.recipes.start import first_weights
+from nonlocalnet.recipes.tables import TABLES, recipe_named
+
+WEIGHTS = Path(__file__).parents[3] / "shared" / "data" / "weights" / "resnet50_thin.npz"
+TINY = Scale(
+    width=2,
+    clip=ClipConfig(
+        frames=8, stride=2, crop=32, short_side=(32, 32), test_short_side=32, flip=False
+    ),
+    epochs=2,
+    batch=4,
+)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    out = tmp_path_factory.mktemp("evidence")
+    write_two_classes(out / "videos", train=4, test=4)
+    return Bench(
+        name="tiny",
+        given="tiny",
+        folder=read_folder(out / "videos"),
+        scale=TINY,
+        out=out / "runs",
+        file=out / "evidence" / "tiny.jsonl",
+        machine=Machine(workers=0),
+    )
+
+
+@pytest.fixture(scope="module")
+def ran(bench):
+    """Table 2f's I3D and NL I3D with two seeds."""
+    table = EXPERIMENTS["2f"]
+    rows = [row_named(table, name) for name in ("i3d_r50", "nl5_i3d_r50")]
+    return reproduce("2f", rows, (0, 1), bench, say=lambda text: None, progress=False)
+
+
+def made(name: str, seed: int, right: np.ndarray, settings: str = "s") -> Run:
+    return Run(
+        recipe=name,
+        seed=seed,
+        percent={"top1": 100 * float(right.mean())},
+        protocol="10x1x64",
+        budget="b",
+        settings=settings,
+        parameters=1,
+        multiply_adds=1,
+        train_seconds=1.0,
+        test_seconds=1.0,
+        torch="2",
+        videos="v",
+        ranks="".join("0" if hit else "z" for hit in right),
+        command="c",
+    )
+
+
+@pytest.mark.parametrize("scale", [REAL, LONGRANGE])
+def test_scaling_changes_sizes_and_nothing_else(scale):
+    """Depth, kind, extent, places and test are the paper's; budgets are equal for all rows."""
+    seen = set()
+    for table in ("2a", "2b", "2c", "2d", "2e", "2f"):
+        for recipe in EXPERIMENTS[table].recipes:
+            small = scaled(recipe, scale, videos=400, classes=7, seed=4)
+            for field in ("name", "nonlocal_", "kind", "extent", "more"):
+                assert getattr(small.model, field) == getattr(recipe.model, field)
+            assert small.test == recipe.test
+            assert small.init == ""
+            seen.add(repr((small.clip, replace(small.train, seed=0))))
+            with torch.device("meta"):
+                model, full = small.model.build(), recipe.model.build()
+            assert list(nonlocal_blocks(model)) == list(nonlocal_blocks(full))
+    assert len(seen) == 1
+
+
+def test_longer_clips_keep_the_paper_s_ratios():
+    before = scaled(recipe_named("i3d_r50"), REAL, videos=431, classes=27, seed=2)
+    after = scaled(recipe_named("i3d_r50_128f"), REAL, videos=431, classes=27, seed=2)
+    assert after.clip.frames == 4 * before.clip.frames
+    assert after.clip.stride * 2 == before.clip.stride
+    assert after.train.batch * 4 == before.train.batch
+    assert after.train.lr == before.train.lr / 4
+    assert after.train.steps == before.train.steps
+    assert (after.train.bn, after.init) == ("frozen", "i3d_r50-2")
+
+
+def test_the_settings_of_a_run_are_all_but_its_seed():
+    small = [
+        scaled(recipe_named("i3d_r50_128f"), scale, videos=431, classes=27, seed=seed)
+        for seed, scale in ((0, REAL), (1, REAL), (0, replace(REAL, epochs=31)))
+    ]
+    first, second, third = map(settings_hash, small)
+    assert first == second != third
+
+
+@pytest.mark.skipif(not WEIGHTS.exists(), reason=f"needs the image weights {WEIGHTS}")
+def test_image_weights_fit_the_rows_that_start_from_them(tmp_path):
+    for name in ("thin_c2d_images", "thin_i3d_images"):
+        recipe = row_named(EXPERIMENTS["init"], name)
+        small = scaled(recipe, IMAGES, videos=431, classes=27, seed=1)
+        other = scaled(
+            row_named(EXPERIMENTS["init"], name.replace("images", "random")),
+            IMAGES,
+            videos=431,
+            classes=27,
+            seed=1,
+        )
+        assert (small.model, small.clip) == (other.model, other.clip)
+        assert (small.train.lr * 10, small.train.bn) == (pytest.approx(other.train.lr), "trunk")
+        assert (small.init, small.clip.mean[0]) == ("resnet50_thin.npz", 123 / 255)
+        said = []
+        first_weights(small.model.build(), small, str(WEIGHTS), tmp_path, said.append)
+        assert "first weights from" in said[0]
+
+
+def test_controls_are_as_large_as_they_say():
+    def parameters(name: str, width: int = 64) -> int:
+        recipe = row_named(EXPERIMENTS["2c"], name)
+        scale = replace(REAL, width=width)
+        with torch.device("meta"):
+            model = scaled(recipe, scale, videos=400, classes=400, seed=0).model.build()
+        return sum(p.numel() for p in model.parameters())
+
+    blocks = parameters("nl5_c2d_r50")
+    assert 1 <= parameters("c2d_r50_wider") / blocks < 1.03
+    assert 0.85 < parameters("c2d_r50_deeper") / blocks < 1
+    every = row_named(EXPERIMENTS["2f"], "i3d_r50_all").model
+    kernels = [block.conv1.kernel_size[0] for block in replace(every, width=8).build().res4]
+    assert kernels == [3] * 6
+
+
+def test_every_table_of_the_paper_is_a_question():
+    assert [*TABLES, "5", "6", "init"] == list(EXPERIMENTS)
+    for name, table in TABLES.items():
+        assert EXPERIMENTS[name].rows[: len(table.rows)] == table.rows
+
+
+def test_a_run_is_one_line_that_gives_its_figure_back(bench, ran):
+    assert len(bench.file.read_text().splitlines()) == 4
+    for run, again in zip(ran, read_runs(bench.file), strict=True):
+        assert again == run
+        results = json.loads((bench.out / f"{run.recipe}-{run.seed}/results.json").read_text())
+        assert run.figure("top1")(np.ones(8)) == results["metrics"]["top1@10x1x32"]
+        assert run.percent["top1"] == pytest.approx(100 * results["metrics"]["top1@10x1x32"])
+    assert ran[0].parameters < ran[1].parameters
+    assert ran[0].multiply_adds < ran[1].multiply_adds
+    assert ran[1].command.endswith(
+        "reproduce 2f --scale cpu --data tiny --only nl5_i3d_r50 --seed 0"
+    )
+
+
+def test_what_the_file_has_is_not_run_again(bench, ran, tmp_path):
+    elsewhere = replace(bench, out=tmp_path)
+    rows = [recipe_named("i3d_r50"), recipe_named("nl5_i3d_r50")]
+    again = reproduce("2f", rows, (0, 1), elsewhere, say=lambda text: None, progress=False)
+    assert again == ran
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_row_run_again_elsewhere_gives_its_figure(bench, ran, tmp_path):
+    elsewhere, said = replace(bench, out=tmp_path), []
+    rows = [recipe_named("i3d_r50")]
+    (run,) = reproduce("2f", rows, [1], elsewhere, again=True, say=said.append, progress=False)
+    known = next(one for one in ran if (one.recipe, one.seed) == ("i3d_r50", 1))
+    assert run.ranks == known.ranks
+    assert any("the evidence file has top1" in text for text in said)
+    assert len(read_runs(bench.file)) == 4
+
+
+def test_a_longer_clip_starts_from_its_seed_s_run(bench, ran, tmp_path):
+    said = []
+    file = replace(bench, file=tmp_path / "t.jsonl")
+    rows = [recipe_named("i3d_r50_128f")]
+    (run,) = reproduce("2g", rows, [1], file, say=said.append, progress=False)
+    assert any("first weights from i3d_r50-1" in text for text in said)
+    assert run.budget.startswith("width 2, 32 x 32 px, every frame")
+
+
+def test_intervals_are_paired_by_seed_and_video():
+    """A gain of one video in ten is clear although seeds and videos differ by far more."""
+    rng = np.random.default_rng(0)
+    hard = rng.random(200)
+    base = [hard < rng.uniform(0.3, 0.8) for _ in range(5)]
+    row = [right | (np.arange(200) % 10 == 0) for right in base]
+    runs = {
+        name: [made(name, seed, right) for seed, right in enumerate(table)]
+        for name, table in (("i3d_r50", base), ("nl5_i3d_r50", row))
+    }
+    (found,) = [a for a in answers(EXPERIMENTS["2f"], runs) if a.against == "R50 I3D"]
+    gain = np.mean([a.mean() - b.mean() for a, b in zip(row, base, strict=True)])
+    assert found.ours.mean == pytest.approx(gain)
+    assert 0 < found.ours.low < gain < found.ours.high < 0.15
+    alone = estimate([run.figure("top1") for run in runs["i3d_r50"]], 200)
+    assert alone.high - alone.low > 2 * (found.ours.high - found.ours.low)
+    assert (found.verdict, round(found.published, 1)) == ("agrees", 1.6)
+    reverse = {"i3d_r50": runs["nl5_i3d_r50"], "nl5_i3d_r50": runs["i3d_r50"]}
+    reverse = {n: [replace(r, recipe=n) for r in rs] for n, rs in reverse.items()}
+    verdicts = [a.verdict for a in answers(EXPERIMENTS["2f"], reverse) if a.against == "R50 I3D"]
+    assert verdicts == ["disagrees"]
+
+
+def test_runs_of_older_settings_are_left_out():
+    right = np.ones(4, bool)
+    runs = [made("c2d_r50", 0, right, "old"), made("c2d_r50", 0, right), made("c2d_r50", 1, right)]
+    assert [run.seed for run in runs_by_recipe(runs)["c2d_r50"]] == [0, 1]
+    assert {run.settings for run in runs_by_recipe(runs)["c2d_r50"]} == {"s"}
+
+
+def test_the_page_tells_what_ran_and_what_did_not(bench, ran):
+    evidence = bench.file.parent
+    options = ["--evidence", str(evidence)]
+    assert main(["reproduce", "all", "--render", *options]) == 0
+    text = evidence.with_suffix(".md").read_text()
+    assert text == page(evidence)
+    assert (evidence / "2f-tiny.png").read_bytes()[1:4] == b"PNG"
+    assert "evidence/2f-tiny.png" in text and "2a-tiny" not in text
+    table = markdown(EXPERIMENTS["2f"], runs_by_recipe(read_runs(bench.file)))
+    assert table in text
+    lines = {line.split(" | ")[0][2:]: line for line in table.splitlines()}
+    assert "not run yet" in lines["R101 I3D"] and "not run yet" not in lines["R50 I3D"]
+    assert "| 73.3 | 90.7 |" in lines["R50 I3D"]
+    assert "R50 NL I3D - R50 I3D" in table
+    assert text.count("not run yet") > 30
+
+
+def test_bad_input_is_one_sentence(tmp_path, capsys):
+    for arguments, sentence in (
+        (["7"], "no table '7'; choose one of 2a"),
+        (["2a", "--data", "x", "--seeds", "0"], "--seeds must be 1 or more, got 0"),
+        (["2a", "--data", "x", "--only", "i3d_r50"], "no row 'i3d_r50' in this table"),
+        (["all", "--data", "x", "--only", "i3d_r50"], "give the table instead of all"),
+        (["2a", "--data", str(tmp_path / "none")], "none"),
+    ):
+        assert main(["reproduce", *arguments, "--out", str(tmp_path)]) == 2
+        said = capsys.readouterr()
+        assert sentence in said.err and said.err.count("\n") == 1
+    (tmp_path / "x.jsonl").write_text('{"recipe": 3}\n')
+    assert main(["reproduce", "2a", "--evidence", str(tmp_path)]) == 2
+    assert "x.jsonl, line 1: not a run" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="no table 'x'"):
+        experiment_named("x")
+
+
+def test_the_committed_files_are_whole():
+    """Every line reads, and no recipe has two lines of one seed and settings."""
+    for file in (Path(__file__).parents[2] / "docs" / "evidence").glob("*.jsonl"):
+        runs = read_runs(file)
+        keys = [(run.recipe, run.seed, run.settings) for run in runs]
+        assert len(set(keys)) == len(keys)
+        for run in runs:
+            assert 100 * run.figure("top1")(np.ones(run.tested)) == pytest.approx(
+                run.percent["top1"], abs=0.01
+            )
+
+
+def test_a_line_is_kept_once(tmp_path):
+    run = made("c2d_r50", 0, np.ones(4, bool))
+    append_run(tmp_path / "a.jsonl", run)
+    append_run(tmp_path / "a.jsonl", replace(run, train_seconds=9.0))
+    assert [one.train_seconds for one in read_runs(tmp_path / "a.jsonl")] == [1.0]
