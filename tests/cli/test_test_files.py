@@ -17,6 +17,7 @@ from nonlocalnet.cli.main import main
 from nonlocalnet.cli.test_files import missing_videos
 from nonlocalnet.data.clips import ClipConfig
 from nonlocalnet.data.folder import read_folder
+from nonlocalnet.engine.worst import worst
 
 CLIP = ClipConfig(frames=4, stride=2, crop=32, short_side=(32, 40), test_short_side=32, flip=False)
 GONE = {"up/99.mp4": "up", "up/98.mp4": "up", "down/99.mp4": "down"}
@@ -61,6 +62,8 @@ def test_every_file_is_there_and_says_what_results_say(tested):
         "confusion.csv",
         "confusion.png",
         "worst.png",
+        "report.html",
+        "explorer",
     }
     with (tested.parent / "confusion.csv").open() as file:
         table = list(csv.reader(file))
@@ -75,6 +78,37 @@ def test_every_file_is_there_and_says_what_results_say(tested):
     assert share == results["metrics"]["top1@2x1x32"]
     for name in ("confusion.png", "worst.png"):
         assert (tested.parent / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_report_shows_the_figures_and_links_to_the_explorers(tested, capsys):
+    page = (tested.parent / "report.html").read_text(encoding="utf-8")
+    results = json.loads(tested.read_text())
+    for name, value in results["metrics"].items():
+        assert f"<td>{name}</td><td class=number>{100 * value:.2f} %</td>" in page
+    assert not re.search(r'src="(?!data:)', page)
+    links = re.findall(r'<a href="./([^"]*)">([^<]*)', page)
+    assert [link for link, _ in links] == [f"explorer/{k}.html" for k in (1, 2, 3)]
+    for (link, text), row in zip(links, worst(results, 3), strict=True):
+        name = "/".join(Path(results["videos"][row]["path"]).parts[-2:])
+        assert text.startswith(f"{name}: ")
+        explorer = (tested.parent / link).read_text(encoding="utf-8")
+        assert f"<title>{name}</title>" in explorer
+    assert main(["test", "m", "--data", ".", "--explorer", "-1"]) == 2
+    assert "--explorer must be 0 pages or more, got -1" in capsys.readouterr().err
+
+
+def test_the_report_of_a_run_has_its_curves(rotten, model, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(model, run / "best.safetensors")
+    (run / "metrics.csv").write_text("step,train_error,val_error\n0,0.5,\n1,,0.25\n")
+    (run / "config.yaml").write_text("multi_label: false\n")
+    arguments = ["test", str(run), "--data", str(rotten), "--views", "1x1", "--workers", "0"]
+    assert main([*arguments, "--explorer", "0"]) == 0
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Top-1 error while training (Figure 4)" in page
+    assert "<a " not in page and not (run / "explorer").exists()
 
 
 def test_missing_videos_are_counted_by_class(tested):
@@ -134,7 +168,8 @@ def test_another_name_keeps_its_files_apart(rotten, model, tmp_path, capsys):
     assert {path.name for path in tmp_path.iterdir()} == {
         "jitter.json",
         *(f"jitter_{name}" for name in ("per_class.csv", "confusion.csv")),
-        *(f"jitter_{name}" for name in ("confusion.png", "worst.png")),
+        *(f"jitter_{name}" for name in ("confusion.png", "worst.png", "report.html")),
+        "jitter_explorer",
     }
     said = capsys.readouterr().out
     assert "95 % interval" in said and "with all that is missing" in said

@@ -25,6 +25,7 @@ from nonlocalnet.engine.testing import run_test
 CLIP = ClipConfig(frames=4, stride=2, crop=32, short_side=(32, 40), test_short_side=32, flip=False)
 LABELS = ["down", "up"]
 FILES = {"results.json", "per_class.csv", "confusion.csv", "confusion.png", "worst.png"}
+FILES |= {"report.html", "explorer"}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 

@@ -12,7 +12,12 @@ def test_the_demo_leaves_a_page_that_opens_offline_and_repeats_nothing(tmp_path)
     page = run_demo(tmp_path, say=said.append, **settings)
     text = page.read_text(encoding="utf-8")
     assert text.count("data:image/png;base64,") == 1 + 3  # the curves and three looks
-    assert not re.search(r'(?:src|href)="(?!data:)', text)
+    assert not re.search(r'src="(?!data:)', text)
+    links = re.findall(r'href="([^"]*)"', text)
+    assert len(links) == 3
+    for link in links:  # the explorers, which need nothing else either
+        explorer = (tmp_path / link).read_text(encoding="utf-8")
+        assert not re.search(r'(?:src|href)="(?!data:)', explorer)
     for name in NETWORKS:
         assert name in text
     results = [json.loads(f.read_text()) for f in sorted(tmp_path.glob("runs/*/results.json"))]

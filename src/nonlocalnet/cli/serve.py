@@ -44,7 +44,7 @@ def run(options) -> int:
             f"cannot listen on {options.host} port {options.port} ({error}); "
             "choose another --port, or 0 for any that is free"
         ) from None
-    hosts = list(LOOPBACK) if options.host in LOOPBACK else ["*"]
+    hosts = LOOPBACK if options.host in LOOPBACK else ("*",)
     name = f"[{options.host}]" if ":" in options.host else options.host
     address = f"http://{name}:{listening.getsockname()[1]}"
     server = uvicorn.Server(

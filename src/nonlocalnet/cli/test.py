@@ -160,11 +160,10 @@ def run(options) -> int:
     if options.submission:
         write_atomically(options.submission, submission(results).encode())
     beside = write_beside(out, results)
-    partial.remove()
-    pictures = [path for path in beside if path.suffix == ".png"]
-    if pictures:
+    if pictures := [path for path in beside if path.suffix == ".png"]:
         report = write_report(out, results, run_folder, pictures, classifier, options.explorer)
-        beside = [report, *beside]
+        beside.append(report)
+    partial.remove()
     if options.json:
         print(json.dumps(results["metrics"]))
         return 0

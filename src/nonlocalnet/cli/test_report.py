@@ -81,7 +81,7 @@ def _counts(results: dict[str, Any]) -> str:
     counts = results["protocol"]
     return (
         f"{counts['evaluated']} videos tested, {counts['missing']} unreadable or missing. "
-        f"Intervals of 95 %: {results['interval_method']}."
+        f"Intervals: {results['interval_method']}."
     )
 
 

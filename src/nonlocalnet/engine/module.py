@@ -98,11 +98,15 @@ class Training(pl.LightningModule):
         now, before = time.perf_counter(), self.clock
         self.clock = now
         self.log("train_loss", self._loss(logits, labels), prog_bar=True, sync_dist=True)
-        everywhere = (self.all_gather(t).reshape(-1, *t.shape[1:]) for t in (logits, labels))
-        self.log("train_error", self._error(*everywhere))
+        self.log("train_error", self._error(self._everywhere(logits), self._everywhere(labels)))
         self.log("clips_per_second", clips / (now - before), prog_bar=True)
         self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         self.log("epoch", float(self.global_step * clips // self.clips_per_epoch))
+
+    def _everywhere(self, rows: Tensor) -> Tensor:
+        """The rows of all processes."""
+        gathered: Any = self.all_gather(rows)  # with an axis of processes where there are several
+        return gathered.reshape(-1, *rows.shape[1:])
 
     def _error(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Share of wrong first guesses, or 1 - mAP (nan where no row has a label)."""

@@ -23,6 +23,7 @@ from nonlocalnet.engine.protocol import Protocol
 from nonlocalnet.engine.testing import run_test
 from nonlocalnet.recipes.config import SmallRecipe
 from nonlocalnet.recipes.curves import run_curve
+from nonlocalnet.recipes.explorer import write_page
 from nonlocalnet.recipes.small import run_small
 from nonlocalnet.viz.arrows import draw_arrows
 from nonlocalnet.viz.curves import draw_curves
@@ -124,7 +125,7 @@ def _report(out: Path, rows: list[dict[str, Any]], folder: VideoFolder, seconds:
         chance=1 - chance,
         smooth=5,
     )
-    guesses, arrows, evidence = _looks(nonlocal_run, out, first[-1], pictures)
+    guesses, arrows, links, evidence = _looks(nonlocal_run, out, first[-1], pictures)
     summary = _summary(rows)
     page = report_page(
         "Does a non-local block see what a C2D cannot?",
@@ -157,6 +158,7 @@ def _report(out: Path, rows: list[dict[str, Any]], folder: VideoFolder, seconds:
                 text="From the shape that decides (the dot), arrows to the 20 places that make up "
                 "its response (Figure 3); wider is more weight. This is what the block learnt to "
                 "weigh, which need not be the pair that a person would join.\n\n" + evidence,
+                links=links,
                 pictures=arrows,
             ),
         ],
@@ -198,12 +200,12 @@ def _summary(rows: list[dict[str, Any]]) -> Table:
 
 def _looks(
     run: Path, out: Path, results: dict[str, Any], pictures: Path
-) -> tuple[list[Guess], list[Picture], str]:
-    """Predictions and arrow pictures of some held-out videos; are the arrows of more evidence?"""
+) -> tuple[list[Guess], list[Picture], list[tuple[str, str]], str]:
+    """Guesses, arrows and explorers of some held-out videos; are the arrows of more evidence?"""
     classifier = load(run)
     with (out / "videos" / "places.csv").open(newline="", encoding="utf-8") as file:
         partners = {r["path"]: r for r in csv.DictReader(file) if r["role"] == "partner"}
-    guesses, arrows, tried = [], [], []
+    guesses, arrows, links, tried = [], [], [], []
     rows = results["videos"][:: max(1, len(results["videos"]) // HIDDEN)][:HIDDEN]
     for number, row in enumerate(rows):
         path = Path(row["path"])
@@ -223,6 +225,9 @@ def _looks(
                 caption=f"{name}: {look.describe().split(': ', 1)[1]}.",
             )
         )
+        page = out / "explorer" / f"{path.stem}.html"
+        write_page(classifier, path, page, at=_middle_of(partners[name]), title=name)
+        links.append((f"Explore {name}", str(page.relative_to(out))))
     gain, (low, high) = mean_gain(tried)
     evidence = (
         f"Are the arrows evidence? In {len(tried)} of these videos the {tried[0].places} places "
@@ -230,7 +235,7 @@ def _looks(
         f"{100 * gain:.1f} points more of the score than painting over as many random places "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f})."
     )
-    return guesses, arrows, evidence
+    return guesses, arrows, links, evidence
 
 
 def _middle_of(place: dict[str, str]) -> tuple[float, float, float]:

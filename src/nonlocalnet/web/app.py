@@ -6,7 +6,7 @@ while it comes in, and it is decoded in a process of its own (`work`). Pages ask
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -43,7 +43,7 @@ class Refused(Exception):
         self.status, self.sentence = status, sentence
 
 
-def make_app(model: str, limits: Limits, hosts: list[str]) -> Starlette:
+def make_app(model: str, limits: Limits, hosts: Sequence[str]) -> Starlette:
     """The application.
 
     Args:

@@ -106,8 +106,9 @@ class Jobs:
         """The life of a job, from the queue until its result is thrown away."""
         work = (job.upload, job.page, self.limits)
         try:
-            job.future = self.pool.schedule(answer, args=work, timeout=self.limits.work_seconds)
-            job.result = await asyncio.wrap_future(job.future)
+            future = self.pool.schedule(answer, args=work, timeout=self.limits.work_seconds)
+            job.future = future
+            job.result = await asyncio.wrap_future(future)
         except Exception as error:
             job.fault = self._sentence(error)
         finally:
