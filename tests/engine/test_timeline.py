@@ -174,6 +174,7 @@ def long_files(tmp_path_factory):
     return folder
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 def test_events_are_found_in_a_long_file_and_memory_stays_flat(long_files):
     peaks, found = {}, {}
     for count in (1000, 10_000):
