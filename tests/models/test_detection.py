@@ -120,7 +120,10 @@ def test_the_keypoint_heads_blocks():
         assert block.norm is None and block.subsample == 2, name
     added = detector_costs(model).task_head - detector_costs(plain).task_head
     # Four blocks on 14x14 cells of 512 channels, 49 keys, 100 people.
-    assert added == 4 * 100 * (4 * 512 * 256 * 196 + 2 * 196 * 49 * 256)
+    products = 4 * 100 * 2 * 196 * 49 * 256
+    assert added == 4 * 100 * 4 * 512 * 256 * 196 + products
+    trunk = 2 * 4000 * 1000 * 512
+    assert detector_costs(model).pairwise == trunk + products
 
 
 def test_the_first_stages_are_frozen():

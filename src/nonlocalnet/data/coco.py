@@ -191,11 +191,10 @@ class _Reader:
         number, height, width = entry["id"], image["height"], image["width"]
         if entry.get("category_id") not in self.labels:
             self._fail(number, f"has category {entry.get('category_id')}, which is not listed")
-        box = entry.get("bbox")
+        box: Any = entry.get("bbox")
         numbers = isinstance(box, list) and len(box) == 4
         if not numbers or not all(isinstance(v, int | float) and math.isfinite(v) for v in box):
             self._fail(number, f"has the box {box}, where [x, y, width, height] in px is due")
-        assert box is not None
         if entry.get("iscrowd"):
             self.left.setdefault("crowds are not trained on", []).append(number)
             return None

@@ -38,9 +38,13 @@ class Detections:
     def above(self, score: float) -> "Detections":
         """Those with this score or more."""
         keep = self.scores >= score
-        parts = {name: getattr(self, name) for name in ("boxes", "labels", "scores")}
-        parts |= {"masks": self.masks, "keypoints": self.keypoints}
-        return Detections(**{k: None if v is None else v[keep] for k, v in parts.items()})
+        return Detections(
+            boxes=self.boxes[keep],
+            labels=self.labels[keep],
+            scores=self.scores[keep],
+            masks=None if self.masks is None else self.masks[keep],
+            keypoints=None if self.keypoints is None else self.keypoints[keep],
+        )
 
 
 def detect(model: Any, image: Tensor) -> Detections:

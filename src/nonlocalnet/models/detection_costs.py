@@ -5,12 +5,14 @@ has as many as it finds. The heads' region pooling and NMS are not multiply-adds
 """
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from nonlocalnet.nn.block import NonLocalBlock
 from nonlocalnet.nn.insert import nonlocal_blocks
 from nonlocalnet.nn.probe import unnoticed
 
@@ -54,17 +56,24 @@ def detector_costs(
     """
     parameters = sum(p.numel() for p in model.parameters())
     model = copy.deepcopy(model).to("meta")
+    heads = model.roi_heads
+    counts, pairs = [], []
+
+    def look(block: NonLocalBlock, inputs: tuple[torch.Tensor], _: torch.Tensor) -> None:
+        """The two products; a count of `bmm` would hold 1x1 convolutions of many regions too."""
+        regions, channels, *shape = inputs[0].shape
+        keys = math.prod(block.key_centres(shape).shape[:-1])
+        depth = block.inner_channels if block.embeds else channels
+        pairs.append(regions * math.prod(shape) * keys * (depth + block.inner_channels))
+
     for block in nonlocal_blocks(model).values():
         block.engine = "dense"  # whose products are the paper's
-    heads = model.roi_heads
-    counts, pairs = [], 0
+        block.register_forward_hook(look)
 
     def counted(run) -> Any:
-        nonlocal pairs
         with FlopCounterMode(display=False) as counter:
             result = run()
         counts.append(counter.get_total_flops() // 2)
-        pairs += counter.get_flop_counts()["Global"].get(torch.ops.aten.bmm, 0) // 2
         return result
 
     def regions(count: int, cells: int) -> torch.Tensor:
@@ -85,5 +94,5 @@ def detector_costs(
         rpn=rpn,
         box_head=box_head,
         task_head=task_head,
-        pairwise=pairs,
+        pairwise=sum(pairs),
     )
