@@ -24,6 +24,10 @@ class ImageLook:
     """Centres of the strongest keys, strongest first."""
     weights: np.ndarray  # (top,)
     """Their weights f(x_i, x_j) / C(x)."""
+    row: np.ndarray  # (1, H', W')
+    """The weights of all keys."""
+    centres: np.ndarray  # (1, H', W', 3)
+    """Where all keys lie."""
 
 
 def look_in_image(
@@ -89,6 +93,8 @@ def look_in_image(
         query=(0.0, row_y, row_x),
         keys=places(centres[best]),
         weights=weights[best],
+        row=row[None].numpy(),
+        centres=places(centres).reshape(1, *row.shape, 3),
     )
 
 
