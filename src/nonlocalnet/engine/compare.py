@@ -23,7 +23,7 @@ from nonlocalnet.engine.statistics import (
 )
 
 OF_NETWORK = {"mean", "std"}
-OF_MACHINE = {"torch", "machine", "chunk"}
+OF_MACHINE = {"torch", "machine", "chunk", "optimized"}
 OF_VIDEOS = {"evaluated", "missing", "videos_hash"}
 OWN = frozenset(OF_NETWORK | OF_MACHINE | OF_VIDEOS | {"starts"})
 """Fields of the protocol in which comparable tests may differ: what belongs to the network, where
