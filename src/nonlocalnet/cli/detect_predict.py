@@ -44,7 +44,7 @@ def run(options) -> int:
     names = [file.labels.get(int(label), str(label)) for label in found.labels]
     if at:
         look = look_in_image(file.model, image, at, block=options.block)
-        draw_arrows(pixels[None], look, out)
+        draw_arrows(pixels[None], [look], out)
     else:
         draw_detections(pixels, found, names, out, skeleton=file.skeleton)
     rows = [
