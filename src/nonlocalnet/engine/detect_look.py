@@ -25,7 +25,7 @@ class ImageLook:
     weights: np.ndarray  # (top,)
     """Their weights f(x_i, x_j) / C(x)."""
     row: np.ndarray  # (1, H', W')
-    """The weights of all keys."""
+    """All weights of the position; zero for keys in the padding."""
     centres: np.ndarray  # (1, H', W', 3)
     """Where all keys lie."""
 
@@ -78,10 +78,11 @@ def look_in_image(
     cell = np.rint(position / stride).astype(int).clip(0, np.array(seen[0].shape[2:]) - 1)
     with torch.no_grad():
         row = module.weights(seen[0], torch.from_numpy(cell)[None].to(image.device))[0, 0].cpu()
-    centres = module.key_centres(seen[0].shape[2:]).cpu().numpy().reshape(-1, 2) * stride
-    inside = (centres < np.array(resized)).all(1)
-    weights = np.where(inside, row.flatten().numpy(), -1.0)
-    best = np.argsort(-weights, kind="stable")[: min(top, int(inside.sum()))]
+    centres = module.key_centres(seen[0].shape[2:]).cpu().numpy() * stride  # (H', W', 2)
+    inside = (centres < np.array(resized)).all(-1)
+    weights = np.where(inside, row.numpy(), 0.0)
+    order = np.argsort(-np.where(inside, weights, -1.0), axis=None, kind="stable")
+    best = order[: min(top, int(inside.sum()))]
 
     def places(cells: np.ndarray) -> np.ndarray:  # (..., 2) -> (..., 3)
         back = ((cells + 0.5) / scale - 0.5).clip(0, np.array([height, width]) - 1)
@@ -91,10 +92,10 @@ def look_in_image(
     return ImageLook(
         block=name,
         query=(0.0, row_y, row_x),
-        keys=places(centres[best]),
-        weights=weights[best],
-        row=row[None].numpy(),
-        centres=places(centres).reshape(1, *row.shape, 3),
+        keys=places(centres.reshape(-1, 2)[best]),
+        weights=weights.flatten()[best],
+        row=weights[None],
+        centres=places(centres)[None],
     )
 
 
