@@ -5,6 +5,8 @@
     python benchmarks/inference.py c2d_r50 --sizes 112 160 256 320
     python benchmarks/inference.py c2d_r50 --peer pytorchvideo      # equal shape, equal logits
     python benchmarks/inference.py nl5_c2d_r50 --peer mmcv-lite     # its block in our trunk
+    python benchmarks/inference.py nl5_c2d_r50 --peer onnxruntime   # the exported graph
+    python benchmarks/inference.py nl5_c2d_r50 --base c2d_r50       # what five blocks cost
     python benchmarks/inference.py r3d_18 mc3_18                    # torchvision's, for context
     python benchmarks/inference.py --table
 
@@ -23,10 +25,12 @@ from rows import keep, plot, table
 from torch import nn
 
 import nonlocalnet as nln
+from nonlocalnet.engine.onnx_runtime import OnnxNetwork
 from nonlocalnet.models.costs import count
 from nonlocalnet.weights.fit import TABLES
+from nonlocalnet.weights.onnx_file import to_onnx
 
-TRIALS = 5
+PEERS = ("", "pytorchvideo", "mmcv-lite", "onnxruntime")
 FORMS = ("plain s", "optimized s")
 
 
@@ -41,6 +45,8 @@ def network(name: str, preset: str = "paper") -> nn.Module:
 
 def peer_of(peer: str, name: str, model: nn.Module, frames: int, size: int) -> nn.Module:
     """The peer's network with the same weights as ours, or with weights of its own."""
+    if peer == "onnxruntime":
+        return OnnxNetwork(to_onnx(model, {}))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from mmcv.cnn.bricks.non_local import NonLocal3d
@@ -77,26 +83,41 @@ def memory_of(optimized: bool, name: str, frames: int, size: int) -> float:
         return extra_memory(lambda: model(x))
 
 
-def measure(name: str, frames: int, size: int, peer: str, memory: bool) -> dict:
+def measure(
+    name: str,
+    frames: int,
+    size: int,
+    *,
+    preset: str,
+    peer: str,
+    base: str,
+    memory: bool,
+    trials: int,
+) -> dict:
     x = torch.randn(1, 3, frames, size, size)
     if name in ("r3d_18", "mc3_18"):
         import torchvision
 
         model = getattr(torchvision.models.video, name)().eval()
-        (seconds,) = interleaved([lambda: model(x)], TRIALS)
+        (seconds,) = interleaved([lambda: model(x)], trials)
         return {"network": name, "frames": frames, "px": size, "plain s": round(seconds, 3)}
-    model = network(name, "pytorchvideo" if peer == "pytorchvideo" else "paper")
+    model = network(name, "pytorchvideo" if peer == "pytorchvideo" else preset)
     fast = nln.optimize(model)
     calls = [lambda: model(x), lambda: fast(x)]
     if peer:
         theirs = peer_of(peer, name, model, frames, size)
         calls.append(lambda: theirs(x))
+    if base:
+        without = network(base, preset)
+        fast_without = nln.optimize(without)
+        calls.append(lambda: fast_without(x))
     before = product_rate()
-    seconds = interleaved(calls, TRIALS)
+    seconds = interleaved(calls, trials)
     rate = max(before, product_rate())
     flops = 2 * count(model, (frames, size, size)).multiply_adds
     row = {
         "network": name,
+        "preset": preset,
         "frames": frames,
         "px": size,
         "GFLOP": round(flops / 1e9, 1),
@@ -109,8 +130,13 @@ def measure(name: str, frames: int, size: int, peer: str, memory: bool) -> dict:
     if peer:
         row |= {"peer": peer, "peer s": round(seconds[2], 3)}
         row |= {"peer / optimized": round(seconds[2] / seconds[1], 2)}
-    if peer == "pytorchvideo":
+    if peer in ("pytorchvideo", "onnxruntime"):
         row["peer's difference"] = f"{(theirs(x) - fast(x)).abs().max().item():.0e}"
+    if base:
+        least = 2 * count(without, (frames, size, size)).multiply_adds
+        row |= {"base": base, "base s": round(seconds[-1], 3)}
+        row |= {"times base": round(seconds[1] / seconds[-1], 2)}
+        row |= {"multiply-adds, times base": round(flops / least, 2)}
     if memory:
         sizes = [fresh(memory_of, form, name, frames, size) for form in (False, True)]
         row["MiB, plain / optimized"] = " / ".join(f"{one:.0f}" for one in sizes)
@@ -123,7 +149,10 @@ def main() -> None:
     parser.add_argument("networks", nargs="*")
     parser.add_argument("--frames", nargs="+", type=int, default=[32])
     parser.add_argument("--sizes", nargs="+", type=int, default=[224])
-    parser.add_argument("--peer", default="", choices=["", "pytorchvideo", "mmcv-lite"])
+    parser.add_argument("--peer", default="", choices=PEERS)
+    parser.add_argument("--base", default="", help="its optimized form in the same run")
+    parser.add_argument("--preset", default="paper")
+    parser.add_argument("--trials", type=int, default=5)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--keep", default="inference.jsonl", help="rows are appended to it")
     parser.add_argument("--table", action="store_true", help="print the rows, and draw them")
@@ -131,7 +160,16 @@ def main() -> None:
     for name in options.networks:
         for frames in options.frames:
             for size in options.sizes:
-                row = measure(name, frames, size, options.peer, options.memory)
+                row = measure(
+                    name,
+                    frames,
+                    size,
+                    preset=options.preset,
+                    peer=options.peer,
+                    base=options.base,
+                    memory=options.memory,
+                    trials=options.trials,
+                )
                 keep(options.keep, row)
     if options.table:
         table(options.keep)

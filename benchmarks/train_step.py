@@ -6,13 +6,19 @@
     python benchmarks/train_step.py --table
 
 A step is forward, cross-entropy, backward and SGD with momentum. Seconds are medians of interleaved
-steps. "plain" keeps clips contiguous and the optimiser in its loop over parameters; the other
-forms are channels last, with the fused optimiser, and with checkpointing on top. "rate" is three
-times the network's multiply-adds, twice, over what one large matrix product reaches in the run.
+steps, each form in a process of its own. "plain" keeps clips contiguous, the optimiser in its loop
+over parameters; "ours" is what `nonlocalnet train` runs: channels last, the fused optimiser, and
+the command's policy of waiting threads.
+"checkpointing" comes on top. "rate" is three times the network's multiply-adds, twice, over what
+one large matrix product reaches in the run.
 """
 
 import argparse
-from collections.abc import Callable
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 
 import torch
 from op import extra_memory, fresh, interleaved, product_rate
@@ -22,7 +28,7 @@ from torch.nn import functional as F
 import nonlocalnet as nln
 from nonlocalnet.models.costs import count
 
-FORMS = ("plain", "channels last", "checkpointing")
+FORMS = ("plain", "ours", "checkpointing")
 TRIALS = 3
 
 
@@ -31,10 +37,11 @@ def step_of(form: str, name: str, batch: int, frames: int, size: int) -> Callabl
     model = nln.build(name, checkpointing=form == "checkpointing").train()
     fused = {} if form == "plain" else {"fused": True}
     options = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-4, **fused}
-    optimiser = torch.optim.SGD(model.parameters(), **options)
     x, label = torch.randn(batch, 3, frames, size, size), torch.zeros(batch, dtype=torch.long)
     if form != "plain":
+        model = model.to(memory_format=torch.channels_last_3d)
         x = x.contiguous(memory_format=torch.channels_last_3d)
+    optimiser = torch.optim.SGD(model.parameters(), **options)
 
     def step() -> None:
         optimiser.zero_grad()
@@ -44,9 +51,48 @@ def step_of(form: str, name: str, batch: int, frames: int, size: int) -> Callabl
     return step
 
 
-def memory_of(form: str, name: str, batch: int, frames: int, size: int) -> float:
+@contextmanager
+def settings(form: str) -> Iterator[None]:
+    """The environment that the processes of a form are started in."""
+    before = dict(os.environ)
+    if form != "plain":
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # as the command does
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def work(pipe: Connection, form: str, *shape) -> None:
+    step = step_of(form, *shape)
+    while pipe.recv():
+        step()
+        pipe.send(True)
+
+
+def elsewhere(form: str, *shape) -> Callable[[], object]:
+    """The step of a form, taken in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    pipe, theirs = context.Pipe()
+    with settings(form):
+        context.Process(target=work, args=(theirs, form, *shape), daemon=True).start()
+
+    def step() -> None:
+        pipe.send(True)
+        pipe.recv()
+
+    return step
+
+
+def memory_of(form: str, *shape) -> float:
     """MiB that one step adds: activations and gradients, the weights not counted."""
-    return extra_memory(step_of(form, name, batch, frames, size))
+    return extra_memory(step_of(form, *shape))
+
+
+def fresh_memory(form: str, *shape) -> int:
+    with settings(form):
+        return round(fresh(memory_of, form, *shape))
 
 
 def main() -> None:
@@ -55,8 +101,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--trials", type=int, default=TRIALS)
     parser.add_argument("--checkpointing", action="store_true", help="that form, too")
-    parser.add_argument("--only-memory", action="store_true", help="of the last form")
+    parser.add_argument("--memory", action="store_true", help="of every form, too")
+    parser.add_argument("--only-memory", action="store_true", help="of the last form, no times")
     parser.add_argument("--keep", default="train_step.jsonl", help="rows are appended to it")
     parser.add_argument("--table", action="store_true", help="print the rows, and draw them")
     options = parser.parse_args()
@@ -65,18 +113,19 @@ def main() -> None:
         shape = (name, options.batch, options.frames, options.size)
         row: dict = dict(zip(("network", "batch", "frames", "px"), shape, strict=True))
         if options.only_memory:
-            row[f"MiB, {forms[-1]}"] = round(fresh(memory_of, forms[-1], *shape))
+            row[f"MiB, {forms[-1]}"] = fresh_memory(forms[-1], *shape)
             keep(options.keep, row)
             continue
         before = product_rate()
-        seconds = interleaved([step_of(form, *shape) for form in forms], TRIALS)
+        seconds = interleaved([elsewhere(form, *shape) for form in forms], options.trials)
         rate = max(before, product_rate())
         clip = (options.frames, options.size, options.size)
         flops = 6 * options.batch * count(nln.build(name), clip).multiply_adds
         for form, taken in zip(forms, seconds, strict=True):
             row[f"{form} s"] = round(taken, 2)
-            row[f"MiB, {form}"] = round(fresh(memory_of, form, *shape))
-        row["plain / channels last"] = round(seconds[0] / seconds[1], 2)
+            if options.memory:
+                row[f"MiB, {form}"] = fresh_memory(form, *shape)
+        row["plain / ours"] = round(seconds[0] / seconds[1], 2)
         row["rate"] = f"{flops / seconds[1] / rate:.0%} of {rate / 1e9:.0f} GFLOP/s"
         keep(options.keep, row)
     if options.table:

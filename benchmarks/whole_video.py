@@ -10,9 +10,12 @@ worker decoding the next video meanwhile. The frames that clips share are decode
 """
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does; read by torch
 
 import torch
 from decode import generated_set

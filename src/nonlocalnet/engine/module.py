@@ -151,6 +151,8 @@ class Training(pl.LightningModule):
             {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
         ]
         settings: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
+        # One pass over the weights; where a loss is scaled, Lightning refuses to clip with it.
+        settings["fused"] = self.trainer.precision != "16-mixed"
         if self.optimizer == "adamw":
             optimizer = torch.optim.AdamW(groups, **settings)
         else:

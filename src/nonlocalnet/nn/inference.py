@@ -54,15 +54,22 @@ class ImageConv(nn.Module):
         weight: (O, I, kh, kw).
         bias: (O,), or None.
         stride: In H and W.
-        padding: In H and W.
+        padding: In H and W, or one for each.
     """
 
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, stride: int = 1, padding: int = 0):
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: int = 1,
+        padding: int | tuple[int, int] = 0,
+    ) -> None:
         super().__init__()
-        self.stride, self.padding = [stride, stride], [padding, padding]
+        self.stride = [stride, stride]
+        self.padding = [padding, padding] if isinstance(padding, int) else list(padding)
         self.register_buffer("weight", weight.contiguous(memory_format=torch.channels_last))
         self.register_buffer("bias", bias)
         self.laid_out: dict[torch.Size, Tensor] = {}  # by size of input
@@ -112,7 +119,10 @@ def runs_onednn(x: Tensor) -> bool:
 
 
 class ClipConv(nn.Module):
-    """A 3-D convolution with its batch norm, as 2-D ones: y_t = sum over k of W_k x_(t + k).
+    """A 3-D convolution with its batch norm, as 2-D ones.
+
+    A kernel over frames alone sees an image whose rows are the frames and whose columns are all
+    places of a frame. One over frames and places is a sum, y_t = sum over k of W_k x_(t + k).
 
     Args:
         conv: Without temporal stride; as many frames of padding as keep T.
@@ -123,13 +133,19 @@ class ClipConv(nn.Module):
         super().__init__()
         weight, bias = fold_norm(conv, norm)
         stride, padding = conv.stride[1], int(conv.padding[1])
-        frames = conv.kernel_size[0]
+        reach = conv.kernel_size[0] // 2  # frames to each side
+        self.frames_as_rows = reach > 0 and conv.kernel_size[1:] == (1, 1) and stride == 1
         # The middle frame first: it reaches every frame of the result, and brings the bias.
-        self.offsets = sorted(range(-(frames // 2), frames // 2 + 1), key=abs)
-        self.taps = nn.ModuleList(
-            ImageConv(weight[:, :, k + frames // 2], None if k else bias, stride, padding)
-            for k in self.offsets
-        )
+        self.offsets = sorted(range(-reach, reach + 1), key=abs)
+        if self.frames_as_rows:
+            self.offsets = [0]
+            kernels = [ImageConv(weight.flatten(3), bias, 1, (reach, 0))]
+        else:
+            kernels = [
+                ImageConv(weight[:, :, k + reach], None if k else bias, stride, padding)
+                for k in self.offsets
+            ]
+        self.taps = nn.ModuleList(kernels)
 
     def forward(
         self,
@@ -139,9 +155,13 @@ class ClipConv(nn.Module):
         onto: Tensor | None = None,
     ) -> Tensor:
         """The result; with `onto`, added to that map in its own memory."""
-        if len(self.offsets) == 1:
-            return self.taps[0](x, relu, onto)
-        y = self.taps[0](x, False, onto)
+        if self.frames_as_rows:
+            onto = None if onto is None else as_clips(onto, clips).flatten(3)
+            y = self.taps[0](as_clips(x, clips).flatten(3), relu, onto)
+            return as_images(y.unflatten(3, x.shape[2:]))
+        y = self.taps[0](x, relu and len(self.taps) == 1, onto)
+        if len(self.taps) == 1:
+            return y
         frames = len(x) // clips
         for offset, tap in zip(self.offsets[1:], self.taps[1:], strict=True):
             for first in range(0, len(x), frames):
