@@ -3,6 +3,7 @@
     python benchmarks/inference.py c2d_r50 nl5_i3d_r50              # one 32 x 224 x 224 clip each
     python benchmarks/inference.py c2d_r50 --frames 8 16 64 128     # cost as the clip gets longer
     python benchmarks/inference.py c2d_r50 --sizes 112 160 256 320
+    python benchmarks/inference.py nl5_i3d_r50 --frames 8 16 32 64 --only-memory
     python benchmarks/inference.py c2d_r50 --peer pytorchvideo      # equal shape, equal logits
     python benchmarks/inference.py nl5_c2d_r50 --peer mmcv-lite     # its block in our trunk
     python benchmarks/inference.py nl5_c2d_r50 --peer onnxruntime   # the exported graph
@@ -101,7 +102,8 @@ def measure(
         model = getattr(torchvision.models.video, name)().eval()
         (seconds,) = interleaved([lambda: model(x)], trials)
         return {"network": name, "frames": frames, "px": size, "plain s": round(seconds, 3)}
-    model = network(name, "pytorchvideo" if peer == "pytorchvideo" else preset)
+    preset = "pytorchvideo" if peer == "pytorchvideo" else preset
+    model = network(name, preset)
     fast = nln.optimize(model)
     calls = [lambda: model(x), lambda: fast(x)]
     if peer:
@@ -138,9 +140,13 @@ def measure(
         row |= {"times base": round(seconds[1] / seconds[-1], 2)}
         row |= {"multiply-adds, times base": round(flops / least, 2)}
     if memory:
-        sizes = [fresh(memory_of, form, name, frames, size) for form in (False, True)]
-        row["MiB, plain / optimized"] = " / ".join(f"{one:.0f}" for one in sizes)
+        row |= memory_row(name, frames, size)
     return row
+
+
+def memory_row(name: str, frames: int, size: int) -> dict:
+    sizes = [fresh(memory_of, form, name, frames, size) for form in (False, True)]
+    return {"MiB, plain / optimized": " / ".join(f"{one:.0f}" for one in sizes)}
 
 
 @torch.no_grad()
@@ -153,13 +159,18 @@ def main() -> None:
     parser.add_argument("--base", default="", help="its optimized form in the same run")
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--trials", type=int, default=5)
-    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--memory", action="store_true", help="of both forms, too")
+    parser.add_argument("--only-memory", action="store_true", help="and no times")
     parser.add_argument("--keep", default="inference.jsonl", help="rows are appended to it")
     parser.add_argument("--table", action="store_true", help="print the rows, and draw them")
     options = parser.parse_args()
     for name in options.networks:
         for frames in options.frames:
             for size in options.sizes:
+                if options.only_memory:
+                    row = {"network": name, "frames": frames, "px": size}
+                    keep(options.keep, row | memory_row(name, frames, size))
+                    continue
                 row = measure(
                     name,
                     frames,

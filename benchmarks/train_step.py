@@ -17,7 +17,7 @@ import argparse
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
 import torch
@@ -66,9 +66,10 @@ def settings(form: str) -> Iterator[None]:
 
 def work(pipe: Connection, form: str, *shape) -> None:
     step = step_of(form, *shape)
-    while pipe.recv():
-        step()
-        pipe.send(True)
+    with suppress(EOFError):  # who asks has ended
+        while pipe.recv():
+            step()
+            pipe.send(True)
 
 
 def elsewhere(form: str, *shape) -> Callable[[], object]:

@@ -63,7 +63,7 @@ def add_arguments(parser) -> None:
         action="store_true",
         help="fold the network for inference: faster, scores equal to 1e-4",
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes that decode ahead")
+    parser.add_argument("--workers", type=int, default=1, help="threads that decode ahead")
     parser.add_argument(
         "--explorer", type=int, default=3, help="explorer pages of so many of the worst videos"
     )

@@ -9,17 +9,18 @@ torchrun starts, and goes on where it was killed (`Partial`).
 """
 
 import platform
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from nonlocalnet.data.clips import ClipConfig, Views, to_input
 from nonlocalnet.data.folder import Sample
-from nonlocalnet.data.sets import TestVideos
+from nonlocalnet.data.sets import TestItem, TestVideos
 from nonlocalnet.engine.partial import Partial, Scored, key_of
 from nonlocalnet.engine.processes import everyone, place
 from nonlocalnet.engine.protocol import Combine, Protocol, Softmax
@@ -119,7 +120,7 @@ def run_test(
         config: Clip and preprocessing.
         protocol: Views per video, and how their scores become one.
         chunk: Views per forward pass, see `scores_of_views`.
-        workers: Processes that decode ahead.
+        workers: Threads that decode ahead, a video each; 0 decodes when the network is done.
         partial: Keeps each video's scores, and knows those of a test that was killed. Remove it
             when the results are written.
         progress: Called with (videos done, videos in all).
@@ -135,16 +136,12 @@ def run_test(
     if partial:
         known = partial.begin(key_of(model, samples, labels, config, protocol, chunk))
     left = [index for index in range(len(samples)) if index not in known]
-    loader = DataLoader(
-        TestVideos(samples, config, protocol.views, protocol.seed),
-        batch_size=None,
-        sampler=left[rank::world],
-        num_workers=workers,
-    )
+    videos = TestVideos(samples, config, protocol.views, protocol.seed)
+    ahead = decode_ahead(videos, left[rank::world], workers)
     found: dict[int, Scored] = {}
     unreadable: dict[int, str] = {}
     with unnoticed(model):
-        for done, (index, views, fault) in enumerate(loader):
+        for done, (index, views, fault) in enumerate(ahead):
             if views is None:
                 unreadable[index] = fault
             else:
@@ -180,6 +177,28 @@ def run_test(
         "faults": faults,
         **judged,
     }
+
+
+def decode_ahead(videos: TestVideos, indices: Sequence[int], workers: int) -> Iterator[TestItem]:
+    """The videos of these indices, in order, while threads decode the ones after them.
+
+    Threads, as decoders let go of Python's lock: the frames of a process would have to be copied
+    here, and the memory of a forked one is copied page by page as the network writes.
+    """
+    if not workers:
+        yield from (videos[index] for index in indices)
+        return
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[TestItem]] = deque()
+    try:
+        for index in indices:
+            waiting.append(pool.submit(videos.__getitem__, index))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _ranks(scores: Tensor, label: int | None) -> list[int]:
