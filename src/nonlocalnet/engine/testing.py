@@ -76,7 +76,8 @@ def scores_of_views(
     scores = []
     for first in range(0, len(views), chunk):
         clips = [views[view] for view in range(first, min(first + chunk, len(views)))]
-        seen = torch.from_numpy(np.stack(clips)).to(device)
+        together = np.stack(clips) if len(clips) > 1 else clips[0][None]  # one is not copied again
+        seen = torch.from_numpy(together).to(device)
         scores.append(clip_scores(model, seen, config, multi_label, softmax))
     return torch.cat(scores)
 
