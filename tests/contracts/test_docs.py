@@ -25,6 +25,8 @@ PAGES = {path.name: path for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.g
 TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
+CALL = re.compile(r"(?:\$ )?(?:torchrun .* -m )?nonlocalnet ")
+REPOSITORY = re.compile(r"(?<![\w/.])(?:tests|benchmarks|examples|docs|src)/[\w/-]+\.\w+")
 FLAG = re.compile(r"(?<![\w-])--([a-z][\w.-]*\w)\b(?!\.\*)")
 TORCHRUN = {"nproc_per_node", "max_restarts"}
 
@@ -43,9 +45,7 @@ def command_lines() -> list:
     for name in PAGES:
         for block in blocks(name, python=False):
             for line in block.replace("\\\n", " ").splitlines():
-                if match := re.match(
-                    r"(?:\$ )?(?:torchrun .* -m )?nonlocalnet (?!.*COMMAND)", line
-                ):
+                if match := CALL.match(line):
                     found.append(pytest.param(line[match.end() :], id=f"{name}: {line.strip()}"))
     return found
 
@@ -178,9 +178,7 @@ def test_links_lead_somewhere(name):
 def test_named_files_exist(name):
     floors = "|".join(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
     for text in inline(name):
-        for path in re.findall(
-            r"(?<![\w/.])(?:tests|benchmarks|examples|docs|src)/[\w/-]+\.\w+", text
-        ):
+        for path in REPOSITORY.findall(text):
             assert (ROOT / path).exists(), path
         for path in re.findall(rf"(?<![\w/.])(?:{floors})/[\w/-]+\.py", text):
             assert (PACKAGE / path).exists(), path
@@ -199,12 +197,8 @@ def test_the_paper_page_has_every_equation_table_and_figure():
     for (heading, before), numbers in places.items():
         (section,) = (text for text in sections if text.startswith(heading))
         for number in numbers:
-            rows = [row for row in section.splitlines() if row.startswith(f"| **{before}{number}*")]
-            rows += [
-                row for row in section.splitlines() if row.startswith(f"| **{before}{number},")
-            ]
-            assert len(rows) == 1, (heading, number)
-            assert "](../src/" in rows[0] or "`kind=" in rows[0], rows[0]
+            (row,) = re.findall(rf"^\| \*\*{before}{number}[*,].*", section, re.MULTILINE)
+            assert "](../src/" in row or "`kind=" in row, row
 
 
 def test_every_preset_has_its_row():
