@@ -35,8 +35,12 @@ def on_files(files: Files, config) -> Files:
 
 def on_page_markdown(markdown: str, config, **_) -> str:
     """Links to the code lead to its entry in the reference; pages are called by their titles."""
+    for source, target in ROOT_PAGES.items():
+        markdown = markdown.replace(f"]({source}", f"]({target}")
     titles = {file: title for title, file in pages(config.nav)}
-    markdown = PAGE.sub(lambda found: f"[{titles[found['page']]}]({found['target']})", markdown)
+    markdown = PAGE.sub(
+        lambda found: f"[{titles.get(found['page'], found['page'])}]({found['target']})", markdown
+    )
     return CODE.sub(lambda found: f"][{identifier(**found.groupdict())}]", markdown)
 
 
