@@ -6,7 +6,6 @@ reference, and the reference has a page for each floor: nothing of it is written
 
 import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from mkdocs.structure.files import File, Files
@@ -33,22 +32,19 @@ def on_files(files: Files, config) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, config, **_) -> str:
+def on_page_markdown(markdown: str, files: Files, **_) -> str:
     """Links to the code lead to its entry in the reference; pages are called by their titles."""
     for source, target in ROOT_PAGES.items():
         markdown = markdown.replace(f"]({source}", f"]({target}")
-    titles = {file: title for title, file in pages(config.nav)}
-    markdown = PAGE.sub(
-        lambda found: f"[{titles.get(found['page'], found['page'])}]({found['target']})", markdown
+
+    def titled(found: re.Match) -> str:
+        page = files.get_file_from_path(found["page"])
+        title = page.content_string.partition("\n")[0].lstrip("# ") if page else found["page"]
+        return f"[{title}]({found['target']})"
+
+    return CODE.sub(
+        lambda found: f"][{identifier(**found.groupdict())}]", PAGE.sub(titled, markdown)
     )
-    return CODE.sub(lambda found: f"][{identifier(**found.groupdict())}]", markdown)
-
-
-def pages(nav: list) -> Iterator[tuple[str, str]]:
-    """Title and file of each page in the navigation."""
-    for entry in nav:
-        for title, what in entry.items():
-            yield from pages(what) if isinstance(what, list) else [(title, what)]
 
 
 def identifier(module: str, name: str | None) -> str:

@@ -4,14 +4,18 @@ import pytest
 
 
 @pytest.mark.parametrize("size", ["desktop", "phone"])
-@pytest.mark.parametrize("name", ["index", "paper"])
-def test_a_page_fits_its_window(pages, site, name, size):
-    page = pages.open(site / f"{name}.html", size=size)
-    page.locator("h1").wait_for()
-    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert wide <= 0, "the page can be moved sideways"
-    assert page.locator("article img").evaluate_all("all => all.every((i) => i.naturalWidth > 0)")
-    pages.picture(page, f"site-{name}-{size}", whole=False)
+def test_pages_fit_their_window(pages, site, size):
+    page = pages.open(site / "paper.html", size=size)
+    pages.picture(page, f"site-{size}", whole=False)
+    wide = [site / "index.html", site / "operation.html"]
+    files = wide if size == "desktop" else sorted(set(site.glob("*.html")) - {site / "404.html"})
+    for file in files:
+        page.goto(file.as_uri())
+        page.locator("h1").wait_for()
+        over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert over <= 0, f"{file.name} can be moved sideways"
+        pictures = page.locator("article img")
+        assert pictures.evaluate_all("all => all.every((i) => i.naturalWidth > 0)"), file.name
 
 
 def test_search_works_from_the_folder(pages, site):

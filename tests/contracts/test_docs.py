@@ -206,3 +206,9 @@ def test_every_preset_has_its_row():
     assert {name: int(stride) for name, stride in rows} == {
         name: preset.stem_stride_t for name, preset in PRESETS.items()
     }
+
+
+def test_the_citation_and_the_changes_are_of_this_version():
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {nln.__version__}\n" in cited
+    assert f"## {nln.__version__}" in TEXTS["CHANGELOG.md"]
