@@ -1,5 +1,7 @@
 """The site is built, strictly (the fixture `site`), and asks for nothing outside its own folder."""
 
+import doctest
+import importlib.util
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -10,6 +12,13 @@ ROOT = Path(__file__).parents[2]
 LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*?\bsrc=[\"']?([^\"' >]+)|<link\b[^>]*>")
 HREF = re.compile(r"\bhref=[\"']?([^\"' >]+)")
 HERE = re.compile(r"<a\b[^>]*?\bhref=\"([^\"#]*)(?:#([^\"]*))?\"")
+
+
+def test_the_examples_of_the_hooks_run():
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "tools" / "hooks.py")
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    assert doctest.testmod(hooks) == (0, 1)
 
 
 @pytest.fixture(scope="module")
