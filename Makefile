@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN = .venv/bin
 
-.PHONY: demo test venv format
+.PHONY: demo test docs venv format
 
 demo: venv
 	$(BIN)/nonlocalnet demo --out demo
@@ -13,6 +13,10 @@ test: venv
 	$(BIN)/pyright
 	$(BIN)/pytest
 	$(BIN)/python tests/contracts/wheel.py
+
+docs: venv
+	$(BIN)/python docs/tools/floors.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 format: venv
 	$(BIN)/ruff format .

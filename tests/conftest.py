@@ -1,6 +1,9 @@
 """Fixtures shared by all floors."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line; before torch is there
 
@@ -37,3 +40,19 @@ def bars(tmp_path_factory):
             rows.append(f"{name},{direction},{'test' if i < 3 else 'train'}")
     (root / "videos.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return root
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The built site of docs/; a link or a name that leads nowhere is a warning, and fails."""
+    out = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(out)]
+    done = subprocess.run(
+        build,
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out

@@ -1,4 +1,4 @@
-"""docs/data.md: its lists are read, its table is arithmetic, its Python runs."""
+"""docs/data.md: its lists are read, its table is arithmetic."""
 
 import re
 from pathlib import Path
@@ -30,8 +30,3 @@ def test_both_columns_of_its_table_are_the_same_clip(row):
     frames, stride, seconds, fps = row
     want = {"frames": int(frames), "stride": int(stride), "fps": 30.0}
     assert by_time(float(seconds), float(fps)) == want
-
-
-def test_its_python_runs():
-    (code,) = (text for kind, text in FENCED if kind == "python")
-    exec(code, {})

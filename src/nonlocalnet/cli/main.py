@@ -11,6 +11,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 # Threads that wait for each other spin by default, and where decoding workers need the same cores
@@ -59,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]}?" if near else "nonlocalnet --help lists all"
         return _fail(f"no command {name!r}; {hint}")
     try:
-        return _run(name, arguments)
+        command, options = parse(name, arguments)
+        return command.run(options)
     except ValueError as error:
         return _fail(" ".join(str(error).split()))
     except KeyboardInterrupt:
@@ -74,7 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename}: cannot be read or written ({error.strerror})")
 
 
-def _run(name: str, arguments: list[str]) -> int:
+def parse(name: str, arguments: Sequence[str]) -> tuple[ModuleType, Namespace]:
+    """The module of a command, and its options as `run` takes them.
+
+    Raises:
+        ValueError: An option that the command does not have, or that cannot be.
+    """
+    arguments = list(arguments)
     try:
         from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
     except ImportError:
@@ -114,7 +122,7 @@ def _run(name: str, arguments: list[str]) -> int:
     except ArgumentError as error:
         text = " ".join(str(error).split())
         raise ValueError(f"{text}; see nonlocalnet {name} --help") from None
-    return command.run(parser.instantiate(options))
+    return command, parser.instantiate(options)
 
 
 def _is_switch(action: Any) -> bool:

@@ -3,13 +3,21 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nonlocalnet.engine.classifier import Classifier
 
 CLASSES = 20  # rows of the table of classes
 
 
 def write_report(
-    out: Path, results: dict[str, Any], run: Path, pictures: Sequence[Path], classifier, worst: int
+    out: Path,
+    results: dict[str, Any],
+    run: Path,
+    pictures: Sequence[Path],
+    classifier: "Classifier",
+    worst: int,
 ) -> Path:
     """Writes report.html beside the results, and an explorer page of each of the worst videos.
 
@@ -112,7 +120,7 @@ def _cell(value: Any) -> str:
     return f"{100 * value:.1f} %" if isinstance(value, float) else str(value)
 
 
-def _explorers(folder: Path, results: dict[str, Any], classifier, count: int):
+def _explorers(folder: Path, results: dict[str, Any], classifier: "Classifier", count: int):
     """Writes the pages; (text, address) of each."""
     from nonlocalnet.data.video import BadVideo
     from nonlocalnet.engine.worst import in_words, worst

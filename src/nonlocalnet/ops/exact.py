@@ -5,7 +5,7 @@
 | dot_product | theta (phi^T g) / M | D x C |
 | concatenation | `sorted_relu` | 2 x M x C |
 | embedded_gaussian, gaussian | fused attention if D = C, else `softmax_rows` | a tile of rows |
-| gaussian_distance | `softmax_rows`, -|phi_j|^2 / 2 as a bias of the key | a tile of rows |
+| gaussian_distance | `softmax_rows`, -phi_j . phi_j / 2 as a bias of the key | a tile of rows |
 
 Floor    ops. Sums are taken in float32 when the input is float16 or bfloat16.
 """

@@ -1,1 +1,1 @@
-"""Recipes: settings as frozen dataclasses, and what turns them into arguments."""
+"""The paper's runs as settings: frozen dataclasses, and what turns them into arguments."""

@@ -1,1 +1,1 @@
-"""Pictures and pages from plain arrays: arrows, curves, reports. Imports ops and nn only."""
+"""Pictures and pages from plain arrays: arrows, curves, reports. Imports nothing of ours."""

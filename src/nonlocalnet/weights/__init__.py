@@ -1,1 +1,1 @@
-"""Weights on disk: one file format of ours. Imports models."""
+"""Weights on disk: our file format, and those of other projects. Imports models and nn."""

@@ -79,7 +79,8 @@ def read(path: str | Path) -> tuple[VideoResNet, dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(
-            f"{path}: not a safetensors file ({error}); train one with nonlocalnet train"
+            f"{path}: not a safetensors file ({error}); nonlocalnet train writes one, nonlocalnet "
+            "convert makes one of a checkpoint of others"
         ) from None
     if text is None:
         raise ValueError(
