@@ -1,9 +1,13 @@
 """detect generate, train, test, predict: the whole way on generated images, and wrong words."""
 
 import json
+import sys
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+import nonlocalnet as nln
 from nonlocalnet.cli.detect import PARTS
 from nonlocalnet.cli.main import main
 
@@ -68,6 +72,65 @@ def test_wrong_words_are_one_sentence(arguments, sentence, capsys):
     assert main(["detect", *arguments]) == 2
     said = capsys.readouterr().err
     assert sentence in said and said.count("\n") == 1
+
+
+def test_verify_knows_detectors(trained, tmp_path, capsys):
+    """As it was written; with one weight of the keypoint head changed, not."""
+    file = trained / "best.safetensors"
+    assert main(["verify", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": str(file), "difference": 0.0}
+    with safe_open(file, framework="pt") as content:
+        said = content.metadata()
+        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+    tensors["roi_heads.keypoint_predictor.kps_score_lowres.bias"][0] += 1
+    save_file(tensors, tmp_path / "changed.safetensors", said)
+    assert main(["verify", str(tmp_path / "changed.safetensors")]) == 2
+    assert "its outputs differ by" in capsys.readouterr().err
+    for probe in ({"seed": 0, "values": [1.0]}, {"seed": None}):
+        meta = {**json.loads(said["nonlocalnet_detector"]), "probe": probe}
+        save_file(
+            tensors, tmp_path / "probe.safetensors", {"nonlocalnet_detector": json.dumps(meta)}
+        )
+        assert main(["verify", str(tmp_path / "probe.safetensors")]) == 2
+        assert "its probe is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["predict", "IMAGE", "--model", "FILE"],
+        ["explain", "IMAGE", "--model", "FILE"],
+        ["test", "FILE", "--data", "."],
+        ["convert", "FILE", "x.safetensors"],
+        ["export", "FILE", "--onnx", "x.onnx"],
+    ],
+)
+def test_commands_for_videos_say_what_a_detector_is(command, trained, shapes, capsys):
+    names = {"FILE": trained / "best.safetensors", "IMAGE": shapes / "val2017" / "000000.png"}
+    assert main([str(names.get(word, word)) for word in command]) == 2
+    said = capsys.readouterr().err
+    assert "best.safetensors: a detector; nonlocalnet detect test and" in said
+    assert said.count("\n") == 1
+
+
+def test_a_network_of_videos_is_no_detector(shapes, tmp_path, capsys):
+    model = nln.build("nl1_c2d_tiny", 2, width=4)
+    nln.save(model, tmp_path / "v.safetensors", labels=["a", "b"], clip={"frames": 4})
+    image = str(shapes / "val2017" / "000000.png")
+    assert main(["detect", "predict", image, "--model", str(tmp_path / "v.safetensors")]) == 2
+    assert "v.safetensors: a network of videos; nonlocalnet detect" in capsys.readouterr().err
+
+
+def test_a_missing_library_is_one_sentence(shapes, monkeypatch, capsys):
+    """Every command: the sentence names what to install."""
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    for name in [name for name in sys.modules if name.startswith("nonlocalnet.recipes.detection_")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("detection", "loop", "checkpoints"):
+        monkeypatch.delitem(sys.modules, f"nonlocalnet.engine.{name}", raising=False)
+    assert main(["detect", "train", str(shapes), "--recipe", "tiny_mask_rcnn"]) == 2
+    said = capsys.readouterr().err
+    assert "training needs lightning, which is not installed; run: pip install" in said
 
 
 def test_a_picture_needs_an_image(trained, tmp_path, capsys):

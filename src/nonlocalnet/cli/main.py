@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(name, arguments)
     except ValueError as error:
         return _fail(" ".join(str(error).split()))
+    except ModuleNotFoundError as error:
+        return _fail(_missing(error))
     except KeyboardInterrupt:
         print("interrupted; what was done is kept", file=sys.stderr)
         return 130
@@ -127,6 +129,17 @@ def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
         if argument == flag or argument.startswith(f"{flag}="):
             return argument.partition("=")[2] or following
     return None
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """Which extra brings the library that is not there; what is of no extra is a fault of ours."""
+    from nonlocalnet.cli.doctor import PARTS
+
+    library = (error.name or "").partition(".")[0]
+    if library not in PARTS:
+        raise error
+    purpose, package = PARTS[library]
+    return f"{purpose} needs {library}, which is not installed; run: pip install '{package}'"
 
 
 def _fail(sentence: str) -> int:
