@@ -6,7 +6,7 @@
 
 With blocks and without by turns, a seed at a time, masks first. Every run goes on where it was
 stopped, and a finished one is not repeated, so the table can be made in pieces. Minutes are of the
-processor, training and tests together, the most of the seeds; of a run made in pieces they are the
+processor, training and its validations, the most of the seeds; of a run in pieces they are the
 last piece's only, marked +.
 """
 
