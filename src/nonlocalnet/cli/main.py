@@ -78,7 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(name: str, arguments: list[str]) -> int:
     try:
-        from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+        from jsonargparse import (
+            ArgumentError,
+            ArgumentParser,
+            DefaultHelpFormatter,
+            set_parsing_settings,
+        )
     except ImportError:
         raise ValueError(
             "the command line needs jsonargparse and rich, which are not installed; "
@@ -89,8 +94,20 @@ def _run(name: str, arguments: list[str]) -> int:
     if arguments and arguments[0] in getattr(command, "PARTS", ()):
         name += f" {arguments.pop(0)}"
         command = importlib.import_module(f"nonlocalnet.cli.{name.replace(' ', '_')}")
+
+    class Help(DefaultHelpFormatter):
+        """Paragraphs stay apart, and indented ones as they are."""
+
+        def _fill_text(self, text: str, width: int, indent: str) -> str:
+            fill = super()._fill_text
+            parts = text.split("\n\n")
+            return "\n\n".join(p if p[:1] == " " else fill(p, width, indent) for p in parts)
+
     parser = ArgumentParser(
-        prog=f"nonlocalnet {name}", description=command.HELP, exit_on_error=False
+        prog=f"nonlocalnet {name}",
+        description=command.HELP,
+        formatter_class=Help,
+        exit_on_error=False,
     )
     if name == "train" and (recipe := _value_of("--recipe", arguments)):
         command = importlib.import_module("nonlocalnet.cli.train_recipe")

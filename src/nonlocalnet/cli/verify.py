@@ -4,7 +4,7 @@ import json
 
 HELP = """Run a model file's probe again: a seeded input, and what it gave when written.
 
-For networks of videos, whose logits are compared, and for detectors, part by part.
+Networks of videos answer with their logits, detectors with what each of their parts gives.
 
 Example: nonlocalnet verify nl_i3d.safetensors"""
 
