@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from safetensors import safe_open
@@ -11,6 +12,7 @@ import nonlocalnet as nln
 from nonlocalnet.cli.detect import PARTS
 from nonlocalnet.cli.main import main
 
+REAL = Path(__file__).parents[3] / "shared" / "data"
 SMALL = ["--train.steps", "2", "--train.warmup", "1", "--train.batch", "2", "--workers", "0"]
 
 
@@ -47,6 +49,32 @@ def test_train_test_and_predict(trained, shapes, tmp_path, capsys):
         answer = json.loads(capsys.readouterr().out)
         assert out.read_bytes().startswith(b"\x89PNG")
         assert set(answer["found"][0]["keypoints"]) >= {"head", "left_hand"}
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real COCO images are not at ../shared/data")
+@pytest.mark.parametrize(
+    ("folder", "recipe", "more", "figure"),
+    [
+        ("tinycoco", "nl1_tiny_mask_rcnn", ["--model.num_classes", "91"], "mask_AP@128"),
+        ("pose_minicoco", "nl5_tiny_keypoint_rcnn", ["--model.num_keypoints", "17"], "kp_AP@128"),
+    ],
+)
+def test_real_images_all_the_way(folder, recipe, more, figure, tmp_path, capsys):
+    """COCO's own annotations and names: trained on, tested on, drawn."""
+    data, out = str(REAL / folder), str(tmp_path / "run")
+    more = [*more, "--model.more", '{"box_score_thresh": 0.0}', "--out", out]
+    assert main(["detect", "train", data, "--recipe", recipe, *SMALL, *more]) == 0
+    assert "annotation" in capsys.readouterr().out  # crowds and what else is left out, with ids
+    assert main(["detect", "test", out, "--data", data, "--images", "3", "--workers", "0"]) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["protocol"]["evaluated"] == 3 and figure in results["metrics"]
+    assert results["labels"]["1"] == "person"
+    image = next((REAL / folder / "images" / "val2017").iterdir())
+    command = ["detect", "predict", str(image), "--model", out, "--score", "0", "--json"]
+    assert main([*command, "--out", str(tmp_path / "found.png")]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["found"]
+    if "kp" in figure:
+        assert list(found[0]["keypoints"])[:2] == ["nose", "left_eye"]
 
 
 @pytest.mark.parametrize("part", PARTS)
