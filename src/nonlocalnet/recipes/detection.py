@@ -186,6 +186,7 @@ _FURTHER = (
     ),
     _keypoints("keypoint_rcnn_r50", "not in the paper: Table 6 with R50", {}, False, trunk="r50"),
     _keypoints("nl4_keypoint_rcnn_r50", "not in the paper: R50", {}, True, trunk="r50"),
+    _keypoints("nl5_keypoint_rcnn_r50", "not in the paper: R50", ONE_R50, True, trunk="r50"),
 )
 
 _TINY_PLAN = DetectionPlan(
