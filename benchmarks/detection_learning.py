@@ -81,7 +81,7 @@ def main(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     data = options.out / "shapes"
     if not (data / "annotations" / "person_keypoints_val2017.json").exists():
-        write_shapes(data, 1000, 200)
+        write_shapes(data, 2000, 200)
     for task in ("masks", "keypoints"):
         names = [name for name in options.recipes if detection_recipe(name).model.task == task]
         for seed, name in product(options.seeds, names):

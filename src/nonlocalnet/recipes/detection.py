@@ -190,7 +190,7 @@ _FURTHER = (
 )
 
 _TINY_PLAN = DetectionPlan(
-    steps=1200,
+    steps=2000,
     batch=4,
     lr=2e-3,
     schedule="cosine",
@@ -198,7 +198,7 @@ _TINY_PLAN = DetectionPlan(
     optimizer="adamw",
     weight_decay=0.05,
     clip_norm=5.0,
-    validate_every=600,
+    validate_every=1000,
     checkpoint_every=100,
 )
 _TINY = DetectionRecipe(
