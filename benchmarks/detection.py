@@ -104,8 +104,9 @@ if __name__ == "__main__":
     parser.add_argument("--trials", type=int, default=3)
     parser.add_argument("--count", action="store_true", help="multiply-adds only")
     options = parser.parse_args()
-    count()
-    if not options.count:
+    if options.count:
+        count()
+    else:
         head = ["trunk", "trunk + FPN, s", "+1 NL", "more", "detector, s", "+1 NL", "more"]
         rows = [times(trunk, options.trials) for trunk in options.trunks]
         print_table([*head, "MiB", "+1 NL"], rows)

@@ -2,16 +2,19 @@
 
     python benchmarks/detection_learning.py OUT                  # 4 recipes x 3 seeds
     python benchmarks/detection_learning.py OUT --recipes tiny_mask_rcnn --seeds 0
+    python benchmarks/detection_learning.py OUT --table          # of the runs that are finished
 
-Every run goes on where it was stopped, and a finished one is not repeated, so the table can be made
-in pieces. Minutes are of the processor, training and its last validation together, as one process
-counted them; a run made in pieces shows the last piece's only, marked +.
+With blocks and without by turns, a seed at a time, masks first. Every run goes on where it was
+stopped, and a finished one is not repeated, so the table can be made in pieces. Minutes are of the
+processor, training and its validations, the most of the seeds; of a run in pieces they are the
+last piece's only, marked +.
 """
 
 import argparse
 import json
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -31,7 +34,8 @@ SHOWN = ("box_AP50", "box_AP", "mask_AP50", "mask_AP", "kp_AP50", "kp_AP75", "kp
 
 def learn(name: str, seed: int, out: Path, data: Path, steps: int | None) -> dict[str, float]:
     """One run and its test; its figures, and minutes of the processor."""
-    run, done = out / f"{name}-{seed}", out / f"{name}-{seed}" / "learnt.json"
+    done = finished(name, seed, out)
+    run = done.parent
     if done.exists():
         return json.loads(done.read_text())
     recipe = detection_recipe(name)
@@ -51,27 +55,39 @@ def learn(name: str, seed: int, out: Path, data: Path, steps: int | None) -> dic
     return figures
 
 
-def main(options: argparse.Namespace) -> None:
-    torch.set_num_threads(1)
-    data = options.out / "shapes"
-    if not (data / "annotations" / "person_keypoints_val2017.json").exists():
-        write_shapes(data, 1000, 200)
+def finished(name: str, seed: int, out: Path) -> Path:
+    """Where the figures of a run are once it is finished."""
+    return out / f"{name}-{seed}" / "learnt.json"
+
+
+def table(options: argparse.Namespace) -> None:
+    """Means over the finished seeds, and how far they spread."""
     rows = []
     for name in options.recipes:
-        found = []
-        for seed in options.seeds:
-            figures = learn(name, seed, options.out, data, options.steps)
-            found.append(figures)
-            print(name, seed, {key: round(figures[key], 3) for key in SHOWN if key in figures})
+        files = [finished(name, seed, options.out) for seed in options.seeds]
+        found = [json.loads(file.read_text()) for file in files if file.exists()]
         cells = []
         for key in SHOWN:
             values = [100 * figures[key] for figures in found if key in figures]
             spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
             cells.append(f"{mean(values):.1f}{spread}" if values else "-")
-        minutes = max(figures["minutes"] for figures in found)
+        minutes = f"{max(figures['minutes'] for figures in found):.1f}" if found else "-"
         mark = "+" if any(figures["pieces"] for figures in found) else ""
-        rows.append([name, *cells, f"{minutes:.1f}{mark}"])
-    print_table(["recipe", *SHOWN, "minutes"], rows)
+        rows.append([name, f"{len(found)} of {len(files)}", *cells, minutes + mark])
+    print_table(["recipe", "seeds", *SHOWN, "minutes"], rows)
+
+
+def main(options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    data = options.out / "shapes"
+    if not (data / "annotations" / "person_keypoints_val2017.json").exists():
+        write_shapes(data, 2000, 200)
+    for task in ("masks", "keypoints"):
+        names = [name for name in options.recipes if detection_recipe(name).model.task == task]
+        for seed, name in product(options.seeds, names):
+            figures = learn(name, seed, options.out, data, options.steps)
+            shown = {key: round(figures[key], 3) for key in SHOWN if key in figures}
+            print(name, seed, shown, flush=True)
 
 
 if __name__ == "__main__":
@@ -80,4 +96,8 @@ if __name__ == "__main__":
     parser.add_argument("--recipes", nargs="+", default=RECIPES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, help="instead of the recipes'")
-    main(parser.parse_args())
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    options = parser.parse_args()
+    if not options.table:
+        main(options)
+    table(options)

@@ -34,6 +34,19 @@ def test_json_is_the_count(capsys):
     assert network["blocks"] == {"res3.0.nonlocal_block": [256, 64]}
 
 
+def test_a_detection_recipe_has_its_costs_by_part(capsys):
+    """R50 with one block: 267.4 G, 4.1 of them products; docs/detection.md has the same."""
+    assert main(["models", "nl1_mask_rcnn_r50"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    figures = dict(line.rsplit(maxsplit=1) for line in lines[3:] if line)
+    assert figures["all"] == "267.36" and figures["N x M products among them"] == "4.10"
+    assert figures["parameters, M"] == "46.50"
+    assert figures["non-local blocks after"] == "layer3.4"
+    assert main(["models", "tiny_keypoint_rcnn", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["blocks"] == [] and answer["pairwise"] == 0 < answer["task_head"]
+
+
 @pytest.fixture(scope="module")
 def counted_once():
     """The real check, for all tests here: it takes seconds."""

@@ -1,6 +1,7 @@
 """COCO files: what is read, what is said about what is wrong, what mirroring means."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from nonlocalnet.data.coco import read_coco
 from nonlocalnet.data.coco_sets import CocoTest, CocoTrain, collate, mirror
-from nonlocalnet.data.coco_shapes import write_shapes
+from nonlocalnet.data.coco_shapes import GAP, write_shapes
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 
@@ -33,6 +34,10 @@ def test_masks_boxes_and_pairs_agree(shapes):
         for mask, item in zip(masks, image.objects, strict=True):
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             assert item.box == (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+        twins = [item.box for item in image.objects if split.labels[item.label] == "twin"]
+        for (a, b, c, d), (e, f, g, h) in pairwise(twins):
+            apart = np.hypot((a + c - e - g) / 2, (b + d - f - h) / 2)
+            assert 9 < apart < 2 * 16 + GAP + 8  # each may be hidden by half
     assert kinds == {"person", "square", "triangle", "disc", "twin"}
 
 

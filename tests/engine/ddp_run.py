@@ -10,6 +10,7 @@ import nonlocalnet as nln
 from nonlocalnet.data.clips import ClipConfig
 from nonlocalnet.data.folder import read_folder
 from nonlocalnet.data.sets import TestVideos, TrainClips
+from nonlocalnet.engine.loop import Loop
 from nonlocalnet.engine.schedule import cosine
 from nonlocalnet.engine.training import train
 
@@ -29,16 +30,18 @@ if __name__ == "__main__":
         TrainClips(folder.splits["train"], CLIP, 3),
         TestVideos(folder.splits["test"][:5], CLIP, (1, 1)),
         Path(out),
+        Loop(
+            steps=8,
+            batch=2,
+            lr=0.02,
+            schedule=partial(cosine, steps=8, warmup=2),
+            accumulate=int(accumulate),
+            validate_every=4,
+            checkpoint_every=3,
+            workers=0,
+            seed=3,
+            progress=False,
+        ),
         labels=folder.labels,
         choose_best=False,
-        steps=8,
-        batch=2,
-        lr=0.02,
-        schedule=partial(cosine, steps=8, warmup=2),
-        accumulate=int(accumulate),
-        validate_every=4,
-        checkpoint_every=3,
-        workers=0,
-        seed=3,
-        progress=False,
     )

@@ -1,6 +1,7 @@
 """Training of detectors: killed and resumed to the bit, shared out over processes, guarded."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -78,7 +79,7 @@ def test_a_step_that_is_not_finite_names_its_images(shapes, tmp_path):
 
 @pytest.mark.long
 def test_two_processes_are_one_that_accumulates(shapes, tmp_path):
-    """Under torchrun with gloo; the same images and regions, shared out otherwise."""
+    """Under torchrun with gloo; the same images and regions, shared out otherwise; tests too."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     script = [str(HERE / "detect_ddp_run.py"), str(shapes)]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -95,6 +96,16 @@ def test_two_processes_are_one_that_accumulates(shapes, tmp_path):
             assert float(a[name] or 0) == pytest.approx(float(b[name] or 0), rel=1e-3, abs=1e-5), (
                 name
             )
+    one, two = (
+        json.loads((tmp_path / name / "tested.json").read_text()) for name in ("one", "two")
+    )
+    assert one["protocol"] == two["protocol"] and one["protocol"]["evaluated"] == 2
+    for kind in ("bbox", "segm"):
+        scores = [run["scores"][kind] for run in (one, two)]
+        assert len(scores[0]) == len(scores[1]) > 20
+        np.testing.assert_allclose(*scores, rtol=1e-3)
+    for name, value in one["metrics"].items():
+        assert (two["metrics"][name] or 0) == pytest.approx(value or 0, rel=1e-3, abs=1e-5), name
 
 
 def test_a_look_ends_where_the_weights_are_largest():

@@ -15,6 +15,7 @@ from nonlocalnet.data.clips import ClipConfig
 from nonlocalnet.data.folder import read_folder
 from nonlocalnet.data.sets import TestVideos, TrainClips
 from nonlocalnet.engine.logs import read_metrics
+from nonlocalnet.engine.loop import Loop
 from nonlocalnet.engine.protocol import Protocol
 from nonlocalnet.engine.schedule import cosine
 from nonlocalnet.engine.training import train
@@ -43,17 +44,19 @@ def trained(source, run, clip, protocol, **options):
         TrainClips(folder.splits["train"], clip, 3),
         TestVideos(folder.splits["test"], clip, protocol.views, protocol.seed),
         run,
+        Loop(
+            steps=4,
+            batch=4,
+            lr=0.02,
+            schedule=partial(cosine, steps=4, warmup=1),
+            validate_every=4,
+            checkpoint_every=4,
+            workers=0,
+            seed=3,
+            progress=False,
+        ),
         labels=folder.labels,
         choose_best=False,
-        steps=4,
-        batch=4,
-        lr=0.02,
-        schedule=partial(cosine, steps=4, warmup=1),
-        validate_every=4,
-        checkpoint_every=4,
-        workers=0,
-        seed=3,
-        progress=False,
     )
     views, videos = protocol.clips * protocol.crops, len(folder.splits["test"])
     logits = torch.cat([output for output in logits if output.ndim == 5])[: views * videos]

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from dataclasses import fields, replace
 from functools import partial
 
 import pytest
@@ -12,6 +13,7 @@ from nonlocalnet.data.clips import ClipConfig, to_input
 from nonlocalnet.data.folder import read_folder
 from nonlocalnet.data.sets import TestVideos, TrainClips
 from nonlocalnet.engine import module
+from nonlocalnet.engine.loop import Loop
 from nonlocalnet.engine.sampler import StepBatches
 from nonlocalnet.engine.schedule import cosine
 from nonlocalnet.engine.training import train
@@ -35,9 +37,17 @@ class Fragile(TrainClips):
 
 
 ONE_CLIP = (1, 1)
-SETTINGS = {"steps": 8, "batch": 4, "lr": 0.02, "choose_best": False, "progress": False}
-SETTINGS |= {"schedule": partial(cosine, steps=8, warmup=2)}
-SETTINGS |= {"validate_every": 4, "checkpoint_every": 2, "seed": 3, "workers": 0}
+LOOP = Loop(
+    steps=8,
+    batch=4,
+    lr=0.02,
+    schedule=partial(cosine, steps=8, warmup=2),
+    validate_every=4,
+    checkpoint_every=2,
+    workers=0,
+    seed=3,
+    progress=False,
+)
 
 
 def run(bars, out, *, dies_at=None, model=None, **changes):
@@ -45,13 +55,15 @@ def run(bars, out, *, dies_at=None, model=None, **changes):
     clips = Fragile(folder.splits["train"], CLIP, 3)
     clips.dies_at = dies_at
     torch.manual_seed(0)
+    names = changes.keys() & {field.name for field in fields(Loop)}
     return train(
         model or nln.build("nl1_i3d_tiny", 2, width=4),
         clips,
         TestVideos(folder.splits["test"], CLIP, ONE_CLIP),
         out,
+        replace(LOOP, **{name: changes.pop(name) for name in names}),
         labels=folder.labels,
-        **{**SETTINGS, **changes},
+        **{"choose_best": False, **changes},
     )
 
 
@@ -263,9 +275,10 @@ def test_unreadable_videos_are_replaced_and_named(bars, tmp_path, capsys):
             TrainClips(folder.splits["train"], CLIP, 3),
             TestVideos(folder.splits["test"], CLIP, ONE_CLIP),
             out,
+            LOOP,
             labels=folder.labels,
+            choose_best=False,
             max_bad=max_bad,
-            **SETTINGS,
         )
 
     first, second = again(tmp_path / "a", 0.1), again(tmp_path / "b", 0.1)

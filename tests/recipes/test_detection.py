@@ -73,6 +73,14 @@ def test_more_blocks_by_the_same_option():
     ]
 
 
+def test_keypoints_on_r50_have_the_three_systems_of_r101():
+    for count, name in ((0, "keypoint"), (4, "nl4_keypoint"), (5, "nl5_keypoint")):
+        with torch.device("meta"):
+            models = [detection_recipe(f"{name}_rcnn_{r}").model.build() for r in ("r50", "r101")]
+        assert [len(nonlocal_blocks(model)) for model in models] == [count, count]
+        assert len(models[0].backbone.body.layer3) == 6
+
+
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
     return write_shapes(tmp_path_factory.mktemp("shapes"), train=3, val=2)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib import rcParams
 
 from nonlocalnet.viz.arrows import draw_arrows, shown_frames
 
@@ -82,6 +83,14 @@ def test_weights_of_any_sign_and_no_keys_are_drawn(tmp_path):
         weights=np.array([0.0, -0.2]),
     )
     draw(tmp_path / "none.png", query=(0.0, 0.0, 0.0), keys=np.zeros((0, 3)), weights=np.zeros(0))
+
+
+@pytest.mark.parametrize(("frames", "title"), [(2, "frame 1 of 2"), (1, "the image")])
+def test_a_frame_is_numbered_and_an_image_is_not(frames, title, tmp_path, monkeypatch):
+    monkeypatch.setitem(rcParams, "svg.fonttype", "none")  # text stays text
+    look = Given((0, 1, 1), np.array([[0.0, 2.0, 2.0]]), np.array([1.0]))
+    draw_arrows(np.zeros((frames, 8, 8, 3), np.uint8), [look], tmp_path / "a.svg")
+    assert f">{title}<" in (tmp_path / "a.svg").read_text(encoding="utf-8")
 
 
 def test_suffix_chooses_the_format(tmp_path):

@@ -2,12 +2,14 @@
 
 HELP = """Detectors with non-local blocks, on data in COCO's layout: boxes, masks, keypoints.
 
-detect train DIR --recipe NAME    train a row of Table 5 or 6, or a small detector for CPUs
-detect test RUN --data DIR        average precision, all columns of the tables
-detect predict IMAGE --model RUN  draw what is found; with --at, where a block looks
-detect generate DIR               write a generated set of shapes and people
+  detect train DIR --recipe NAME    a row of Table 5 or 6, or a small one for CPUs
+  detect test RUN --data DIR        average precision, all columns of the tables
+  detect predict IMAGE --model RUN  draw what is found, or where a block looks
+  detect generate DIR               write a generated set of shapes and people
 
-Each has its own --help. Example: nonlocalnet detect generate shapes/"""
+Each has its own --help.
+
+Example: nonlocalnet detect generate shapes/"""
 
 PARTS = ("train", "test", "predict", "generate")
 

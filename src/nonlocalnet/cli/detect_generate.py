@@ -2,8 +2,8 @@
 
 HELP = """Write a generated set in COCO's layout: shapes and people of 128 px, with occlusion.
 
-Context matters: a disc with another disc in its image is a twin, and only the face tells which
-hand of a person is the left one.
+Context matters: a disc with another disc beside it is a twin, and only the face tells which hand of
+a person is the left one.
 
 Example: nonlocalnet detect generate shapes/"""
 

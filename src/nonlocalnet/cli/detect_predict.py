@@ -15,10 +15,10 @@ def add_arguments(parser) -> None:
     """Options of the command."""
     parser.add_argument("image", type=str, help="an image file")
     parser.add_argument("--model", type=str, required=True, help="a run folder or a model file")
-    parser.add_argument("--score", type=float, default=0.5, help="draw and list from here on")
+    parser.add_argument("--score", type=float, default=0.5, help="least score drawn and listed")
     parser.add_argument("--at", type=str, help="x,y in px: draw where this position looks")
     parser.add_argument("--block", type=str, help="which block, as layer3.4; default: the first")
-    parser.add_argument("--out", type=str, help="the picture; default: IMAGE-detected.png here")
+    parser.add_argument("--out", type=str, help="picture; default: IMAGE-detected.png or -look.png")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
 
 

@@ -17,6 +17,7 @@ DEFAULT = "nl1_mask_rcnn_r50"
 HELP = f"""Train a detector by a recipe, on data in COCO's layout.
 
 Recipes: {", ".join(RECIPES)}.
+
 The options below are those of the chosen recipe. All but the tiny ones begin with ImageNet weights
 from a file (--init): Detectron's R-50.pkl, R-101.pkl or X-152-32x8d-IN5k.pkl, or torchvision's with
 --model.imagenet torchvision; a whole detector of torchvision or of ours will do as well.

@@ -18,6 +18,7 @@ PARTS = {
     "lightning": ("training", "nonlocalnet[train]"),
     "matplotlib": ("pictures", "nonlocalnet[viz]"),
     "torchvision": ("detection", "nonlocalnet[detection]"),
+    "faster_coco_eval": ("average precision of COCO", "nonlocalnet[detection]"),
     "onnxruntime": ("export", "nonlocalnet[export]"),
 }
 

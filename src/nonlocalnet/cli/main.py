@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return command.run(options)
     except ValueError as error:
         return _fail(" ".join(str(error).split()))
+    except ModuleNotFoundError as error:
+        return _fail(_missing(error))
     except KeyboardInterrupt:
         print("interrupted; what was done is kept", file=sys.stderr)
         return 130
@@ -84,7 +86,12 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[ModuleType, Namespace]:
     """
     arguments = list(arguments)
     try:
-        from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+        from jsonargparse import (
+            ArgumentError,
+            ArgumentParser,
+            DefaultHelpFormatter,
+            set_parsing_settings,
+        )
     except ImportError:
         raise ValueError(
             "the command line needs jsonargparse and rich, which are not installed; "
@@ -95,8 +102,20 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[ModuleType, Namespace]:
     if arguments and arguments[0] in getattr(command, "PARTS", ()):
         name += f" {arguments.pop(0)}"
         command = importlib.import_module(f"nonlocalnet.cli.{name.replace(' ', '_')}")
+
+    class Help(DefaultHelpFormatter):
+        """Paragraphs stay apart, and indented ones as they are."""
+
+        def _fill_text(self, text: str, width: int, indent: str) -> str:
+            fill = super()._fill_text
+            parts = text.split("\n\n")
+            return "\n\n".join(p if p[:1] == " " else fill(p, width, indent) for p in parts)
+
     parser = ArgumentParser(
-        prog=f"nonlocalnet {name}", description=command.HELP, exit_on_error=False
+        prog=f"nonlocalnet {name}",
+        description=command.HELP,
+        formatter_class=Help,
+        exit_on_error=False,
     )
     if name == "train" and (recipe := _value_of("--recipe", arguments)):
         command = importlib.import_module("nonlocalnet.cli.train_recipe")
@@ -135,6 +154,17 @@ def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
         if argument == flag or argument.startswith(f"{flag}="):
             return argument.partition("=")[2] or following
     return None
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """Which extra brings the library that is not there; what is of no extra is a fault of ours."""
+    from nonlocalnet.cli.doctor import PARTS
+
+    library = (error.name or "").partition(".")[0]
+    if library not in PARTS:
+        raise error
+    purpose, package = PARTS[library]
+    return f"{purpose} needs {library}, which is not installed; run: pip install '{package}'"
 
 
 def _fail(sentence: str) -> int:

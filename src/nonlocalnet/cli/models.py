@@ -6,6 +6,8 @@ from dataclasses import asdict
 
 HELP = """Table of the networks: parameters, multiply-adds, sizes of the maps, places of the blocks.
 
+The name of a detection recipe (of Tables 5 and 6) gives the costs of its detector, part by part.
+
 Example: nonlocalnet models --preset official"""
 
 WIDTH = 80
@@ -31,7 +33,10 @@ def run(options) -> int:
     from nonlocalnet.models.costs import count_named
     from nonlocalnet.models.paper import check
     from nonlocalnet.models.zoo import list_models
+    from nonlocalnet.recipes.detection import RECIPES
 
+    if options.network in RECIPES:
+        return _detector(RECIPES[options.network], options.json)
     with progress_bar("counting") as progress:
         if options.check:
             checked = check(progress)
@@ -53,6 +58,42 @@ def run(options) -> int:
     for line in [*_table(costs), "", *_places(costs), *_sizes(costs)]:
         print(line.rstrip())
     return 0
+
+
+def _detector(recipe, as_json: bool) -> int:
+    """Costs of a detector at the size of Sec. 6's tests."""
+    import torch
+
+    from nonlocalnet.models.detection_costs import detector_costs
+    from nonlocalnet.nn.insert import nonlocal_blocks
+
+    size, proposals, detections = (800, 1280), 1000, 100
+    with torch.device("meta"):
+        model = recipe.model.build()
+    costs, blocks = detector_costs(model, size, proposals, detections), list(nonlocal_blocks(model))
+    if as_json:
+        print(json.dumps({"name": recipe.name, "image": size, "blocks": blocks, **asdict(costs)}))
+        return 0
+    height, width = size
+    print(f"{recipe.name}: one image of {height}x{width} px, {proposals} proposals, {detections}")
+    print("detections; in G multiply-adds, as if f were stored\n")
+    rows = {
+        "trunk, pyramid": costs.backbone,
+        "proposals": costs.rpn,
+        "head of boxes": costs.box_head,
+        f"head of {recipe.model.task}": costs.task_head,
+        "all": costs.multiply_adds,
+        "N x M products among them": costs.pairwise,
+    }
+    for name, value in rows.items():
+        print(f"{name:26} {value / 1e9:8.2f}")
+    print(f"\n{'parameters, M':26} {costs.parameters / 1e6:8.2f}")
+    print(f"{'non-local blocks after':26} {', '.join(_after(name) for name in blocks) or '-'}")
+    return 0
+
+
+def _after(block: str) -> str:
+    return block.removeprefix("backbone.body.").removeprefix("roi_heads.").rpartition(".")[0]
 
 
 def _clip(text: str) -> tuple[int, ...]:

@@ -2,7 +2,9 @@
 
 import json
 
-HELP = """Run a model file's probe again: a seeded input, and the logits it gave when written.
+HELP = """Run a model file's probe again: a seeded input, and what it gave when written.
+
+Networks of videos answer with their logits, detectors with what each of their parts gives.
 
 Example: nonlocalnet verify nl_i3d.safetensors"""
 
@@ -22,11 +24,11 @@ def run(options) -> int:
     difference = verify(options.file)
     if not difference <= TOLERANCE:
         raise ValueError(
-            f"{options.file}: its logits differ by {difference:.2g} from those when it was "
+            f"{options.file}: its outputs differ by {difference:.2g} from those when it was "
             f"written, {TOLERANCE:g} is allowed; the file is damaged, convert or train it again"
         )
     if options.json:
         print(json.dumps({"file": options.file, "difference": difference}))
     else:
-        print(f"{options.file}: as when it was written (logits differ by {difference:.1g})")
+        print(f"{options.file}: as when it was written (outputs differ by {difference:.1g})")
     return 0

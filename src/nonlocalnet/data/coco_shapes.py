@@ -1,8 +1,9 @@
 """A generated COCO set for CPUs: shapes and people of 128 px images, with masks and keypoints.
 
-Context matters twice. A disc is called `twin` when the image has another disc, wherever it stands,
-and `disc` when it is alone. Which hand of a person is the left one is told by the face alone: who
-shows a face looks at us, and their left is on our right. Later objects hide parts of earlier ones.
+Context matters twice. A disc is called `twin` when another disc stands beside it, and `disc` when
+it is alone; what is inside its box does not tell. Which hand of a person is the left one is told by
+the face alone: who shows a face looks at us, and their left is on our right. Later objects hide
+parts of earlier ones.
 """
 
 import json
@@ -20,6 +21,7 @@ KEYPOINTS = ("head", "left_hand", "right_hand", "left_foot", "right_foot")
 SKELETON = ((1, 2), (1, 3), (1, 4), (1, 5))
 SIGMA = 0.1
 LEAST = 0.5  # of an object must stay visible
+GAP = 8  # px between twins at most
 
 _Y, _X = np.mgrid[:SIZE, :SIZE].astype(np.float32)
 _PERSON = {
@@ -76,11 +78,17 @@ def write_shapes(root: str | Path, train: int = 400, val: int = 100, seed: int =
 def draw(rng: np.random.Generator) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """One image (SIZE, SIZE, 3) uint8 and its annotations, without ids."""
     while True:
-        kinds = ["person"] * int(rng.integers(1, 3)) + ["disc"] * int(rng.integers(0, 3))
+        kinds = ["person"] * int(rng.integers(1, 3))
+        kinds += ([], ["disc"], ["twin", "twin"])[int(rng.integers(0, 3))]
         kinds += [str(rng.choice(("square", "triangle"))) for _ in range(int(rng.integers(1, 3)))]
         rng.shuffle(kinds)
         picture = _background(rng)
-        drawn = [_PAINTERS[kind](rng, picture) for kind in kinds]
+        drawn, twin = [], None
+        for kind in kinds:
+            drawn.append(
+                _disc(rng, picture, twin) if kind == "twin" else _PAINTERS[kind](rng, picture)
+            )
+            twin = drawn[-1][0] if kind == "twin" else twin
         masks = [mask for mask, _ in drawn]
         visible = [
             mask & ~np.any(masks[i + 1 :] or [np.zeros_like(mask)], axis=0)
@@ -88,11 +96,9 @@ def draw(rng: np.random.Generator) -> tuple[np.ndarray, list[dict[str, Any]]]:
         ]
         if all(v.sum() >= LEAST * m.sum() for v, m in zip(visible, masks, strict=True)):
             break
-    twins = kinds.count("disc") == 2
-    names = ["twin" if kind == "disc" and twins else kind for kind in kinds]
     return picture, [
-        _annotation(name, shown, points)
-        for name, shown, (_, points) in zip(names, visible, drawn, strict=True)
+        _annotation(kind, shown, points)
+        for kind, shown, (_, points) in zip(kinds, visible, drawn, strict=True)
     ]
 
 
@@ -142,9 +148,20 @@ def _place(rng: np.random.Generator, radius: float) -> np.ndarray:
     return rng.uniform(radius, SIZE - 1 - radius, 2)
 
 
-def _disc(rng: np.random.Generator, picture: np.ndarray):
+def _beside(rng: np.random.Generator, radius: float, other: np.ndarray) -> np.ndarray:
+    """A place next to the disc of a mask, inside the image."""
+    middle, size = np.array([_X[other].mean(), _Y[other].mean()]), np.sqrt(other.sum() / np.pi)
+    while True:
+        angle = rng.uniform(0, 2 * np.pi)
+        away = size + radius + rng.uniform(1, GAP)
+        place = middle + away * np.array([np.cos(angle), np.sin(angle)])
+        if place.min() >= radius and place.max() <= SIZE - 1 - radius:
+            return place
+
+
+def _disc(rng: np.random.Generator, picture: np.ndarray, twin: np.ndarray | None = None):
     radius = rng.uniform(9, 16)
-    x, y = _place(rng, radius)
+    x, y = _place(rng, radius) if twin is None else _beside(rng, radius, twin)
     mask = (_X - x) ** 2 + (_Y - y) ** 2 <= radius**2
     _fill(rng, picture, mask, _colour(rng))
     return mask, ()

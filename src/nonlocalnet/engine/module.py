@@ -1,9 +1,7 @@
 """One training step and one validation (Sec. 4.1), as a Lightning module."""
 
-import hashlib
 import time
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -12,6 +10,7 @@ from torch.nn import functional as F
 
 from nonlocalnet.data.clips import ClipConfig, to_input
 from nonlocalnet.data.sets import TestItem, TrainItem, video_target
+from nonlocalnet.engine.loop import Loop, seed_batch
 from nonlocalnet.engine.metrics import mean_average_precision
 from nonlocalnet.engine.processes import everyone
 from nonlocalnet.engine.testing import video_scores
@@ -27,11 +26,7 @@ class Training(pl.LightningModule):
     Args:
         model: The network.
         config: Normalises the clips.
-        lr: Learning rate at the top of the schedule.
-        schedule: Factor on it, by step.
-        optimizer: "sgd", with Nesterov momentum 0.9, or "adamw".
-        weight_decay: Of all weights but those of batch norm and biases.
-        seed: Of dropout and whatever else the step draws.
+        loop: Optimiser and seed.
         clips_per_epoch: Says which epoch a step is in.
         multi_label: Labels are (classes,) of 0 and 1.
     """
@@ -40,20 +35,14 @@ class Training(pl.LightningModule):
         self,
         model: VideoResNet,
         config: ClipConfig,
+        loop: Loop,
         *,
-        lr: float,
-        schedule: Callable[[int], float],
-        optimizer: Literal["sgd", "adamw"],
-        weight_decay: float,
-        seed: int,
         clips_per_epoch: int,
         multi_label: bool = False,
     ) -> None:
         super().__init__()
         self.model, self.config, self.multi_label = model, config, multi_label
-        self.lr, self.schedule = lr, schedule
-        self.optimizer, self.weight_decay = optimizer, weight_decay
-        self.seed, self.clips_per_epoch = seed, clips_per_epoch
+        self.loop, self.clips_per_epoch = loop, clips_per_epoch
         self.clock = time.perf_counter()
         self.logits: list[Tensor] = []  # of this step so far
         self.labels: list[Tensor] = []
@@ -61,7 +50,7 @@ class Training(pl.LightningModule):
 
     def on_train_batch_start(self, batch: TrainItem, batch_idx: int) -> None:
         """Seeds this batch's random numbers."""
-        seed_batch(self, self.seed, batch_idx)
+        seed_batch(self, self.loop.seed, batch_idx)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
@@ -144,29 +133,5 @@ class Training(pl.LightningModule):
         self.clock = time.perf_counter()
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Batch norm and biases are not decayed; what is frozen has no part in it."""
-        learning = [p for p in self.model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in learning if p.ndim > 1]},
-            {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        settings: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
-        # One pass over the weights; where a loss is scaled, Lightning refuses to clip with it.
-        settings["fused"] = self.trainer.precision != "16-mixed"
-        if self.optimizer == "adamw":
-            optimizer = torch.optim.AdamW(groups, **settings)
-        else:
-            # The released code rescales its momentum when the rate changes; with the rate outside
-            # of the buffer, as here, that is so by itself.
-            optimizer = torch.optim.SGD(groups, momentum=0.9, nesterov=True, **settings)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def seed_batch(module: pl.LightningModule, seed: int, batch_idx: int) -> None:
-    """Seeds the random numbers of a batch, whatever came before and whoever computes it."""
-    within = module.trainer.accumulate_grad_batches
-    batches = module.global_step * within + batch_idx % within
-    number = batches * module.trainer.world_size + module.global_rank
-    text = f"{seed}/{number}/0"  # the 0 was a rank: dropout draws as it always did
-    torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1)
+        """Nesterov's momentum, as the released code."""
+        return self.loop.optimizers(self.model, nesterov=True)

@@ -7,13 +7,13 @@ afterwards, so every other key of the state dict is torchvision's. The blocks ha
 Floor    models. Needs the extra [detection].
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.detection import KeypointRCNN, MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -183,6 +183,27 @@ def one_block(trunk: str) -> dict[str, tuple[int, ...]]:
         ({'res4': (4,)}, {'res4': (34,)})
     """
     return {"res4": (TRUNKS[trunk].blocks[2] - 2,)}
+
+
+def run_parts(
+    model: Any,
+    image: Tensor,  # (1, 3, H, W), multiples of 32
+    boxes: Tensor,  # (N, fpn channels, 7, 7)
+    objects: Tensor,  # (N, fpn channels, 14, 14)
+) -> Iterator[Any]:
+    """What each part gives, one after the other, without NMS and region pooling between them.
+
+    Trunk with pyramid; RPN; box head; head of masks or keypoints.
+    """
+    heads = model.roi_heads
+    features = model.backbone(image)
+    yield features
+    yield model.rpn.head(list(features.values()))
+    yield heads.box_predictor(heads.box_head(boxes))
+    if heads.mask_head is not None:
+        yield heads.mask_predictor(heads.mask_head(objects))
+    else:
+        yield heads.keypoint_predictor(heads.keypoint_head(objects))
 
 
 def _backbone(sizes: Trunk, stride_in_1x1: bool, bn_eps: float) -> BackboneWithFPN:

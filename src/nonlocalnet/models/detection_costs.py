@@ -7,11 +7,13 @@ has as many as it finds. The heads' region pooling and NMS are not multiply-adds
 import copy
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from nonlocalnet.models.detection import run_parts
 from nonlocalnet.nn.block import NonLocalBlock
 from nonlocalnet.nn.insert import nonlocal_blocks
 from nonlocalnet.nn.probe import unnoticed
@@ -56,43 +58,34 @@ def detector_costs(
     """
     parameters = sum(p.numel() for p in model.parameters())
     model = copy.deepcopy(model).to("meta")
-    heads = model.roi_heads
-    counts, pairs = [], []
+    products = []
 
     def look(block: NonLocalBlock, inputs: tuple[torch.Tensor], _: torch.Tensor) -> None:
         """The two products; a count of `bmm` would hold 1x1 convolutions of many regions too."""
         regions, channels, *shape = inputs[0].shape
         keys = math.prod(block.key_centres(shape).shape[:-1])
         depth = block.inner_channels if block.embeds else channels
-        pairs.append(regions * math.prod(shape) * keys * (depth + block.inner_channels))
+        products.append(regions * math.prod(shape) * keys * (depth + block.inner_channels))
 
     for block in nonlocal_blocks(model).values():
         block.engine = "dense"  # whose products are the paper's
         block.register_forward_hook(look)
 
-    def counted(run) -> Any:
-        with FlopCounterMode(display=False) as counter:
-            result = run()
-        counts.append(counter.get_total_flops() // 2)
-        return result
-
-    def regions(count: int, cells: int) -> torch.Tensor:
-        return torch.zeros(count, model.backbone.out_channels, cells, cells, device="meta")
-
-    with unnoticed(model):
-        image = torch.zeros(1, 3, *size, device="meta")
-        features = counted(lambda: model.backbone(image))
-        counted(lambda: model.rpn.head(list(features.values())))
-        counted(lambda: heads.box_predictor(heads.box_head(regions(proposals, 7))))
-        name = "mask" if heads.mask_head is not None else "keypoint"
-        head, predictor = getattr(heads, f"{name}_head"), getattr(heads, f"{name}_predictor")
-        counted(lambda: predictor(head(regions(detections, 14))))
-    backbone, rpn, box_head, task_head = counts
+    image = torch.zeros(1, 3, *size, device="meta")
+    channels = model.backbone.out_channels
+    boxes, objects = (
+        torch.zeros(count, channels, cells, cells, device="meta")
+        for count, cells in ((proposals, 7), (detections, 14))
+    )
+    with unnoticed(model), FlopCounterMode(display=False) as counter:
+        parts = run_parts(model, image, boxes, objects)
+        sums = [0, *(counter.get_total_flops() // 2 for _ in parts)]
+    backbone, rpn, box_head, task_head = (b - a for a, b in pairwise(sums))
     return DetectorCosts(
         parameters=parameters,
         backbone=backbone,
         rpn=rpn,
         box_head=box_head,
         task_head=task_head,
-        pairwise=sum(pairs),
+        pairwise=sum(products),
     )

@@ -186,10 +186,11 @@ _FURTHER = (
     ),
     _keypoints("keypoint_rcnn_r50", "not in the paper: Table 6 with R50", {}, False, trunk="r50"),
     _keypoints("nl4_keypoint_rcnn_r50", "not in the paper: R50", {}, True, trunk="r50"),
+    _keypoints("nl5_keypoint_rcnn_r50", "not in the paper: R50", ONE_R50, True, trunk="r50"),
 )
 
 _TINY_PLAN = DetectionPlan(
-    steps=1200,
+    steps=2000,
     batch=4,
     lr=2e-3,
     schedule="cosine",
@@ -197,7 +198,7 @@ _TINY_PLAN = DetectionPlan(
     optimizer="adamw",
     weight_decay=0.05,
     clip_norm=5.0,
-    validate_every=600,
+    validate_every=1000,
     checkpoint_every=100,
 )
 _TINY = DetectionRecipe(

@@ -1,9 +1,7 @@
 """Runs a detection recipe: detector, first weights, schedule; the run folder is the result."""
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,9 @@ import torch
 from nonlocalnet.data.coco import CocoSplit
 from nonlocalnet.data.coco_sets import CocoTrain
 from nonlocalnet.engine.detection import train_detector
-from nonlocalnet.engine.schedule import cosine, tenths
+from nonlocalnet.recipes.begin import loop_of, write_config
 from nonlocalnet.recipes.config import Machine
 from nonlocalnet.recipes.detection import DetectionRecipe
-from nonlocalnet.recipes.run import write_config
 from nonlocalnet.weights.detector import first_weights
 
 
@@ -50,26 +47,10 @@ def run_detection(
             or first weights that are missing or do not fit.
     """
     machine, plan = machine or Machine(), recipe.train
-    if plan.warmup >= plan.steps:
-        raise ValueError(f"a warm-up of {plan.warmup} steps in a run of {plan.steps}; shorten it")
-    late = [step for step in plan.decay_at if step >= plan.steps]
-    if plan.schedule == "steps" and late:
-        raise ValueError(
-            f"the learning rate is to fall at step {late[0]}, after the run's {plan.steps} steps; "
-            "give --train.decay_at that fits, or --train.schedule cosine"
-        )
     if machine.compile:
         raise ValueError("detectors choose their regions as they go, so --compile is not for them")
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    batch = batch or max(1, plan.batch // (world * machine.accumulate))
-    images = batch * machine.accumulate * world
-    rate = plan.lr * images / plan.batch
-    if images != plan.batch:
-        say(
-            f"{images} images per step instead of {plan.batch}: learning rate {rate:g} instead of "
-            f"{plan.lr:g}; the schedule keeps its {plan.steps} steps"
-        )
-    write_config(out, {**asdict(recipe), "machine": {"images_per_step": images}})
+    loop = loop_of(plan, machine, batch, "images", say, progress)
+    write_config(out, {**asdict(recipe), "machine": {"images_per_step": loop.per_step}})
     torch.manual_seed(plan.seed)
     model = recipe.model.build()
     if (out / "last.ckpt").exists():
@@ -81,26 +62,4 @@ def run_detection(
             f"{recipe.name} begins with ImageNet weights; give their file with --init "
             f"({recipe.model.imagenet}'s, or --model.imagenet for the other's)"
         )
-    return train_detector(
-        model,
-        CocoTrain(train, plan.seed, plan.flip),
-        val,
-        out,
-        steps=plan.steps,
-        batch=batch,
-        lr=rate,
-        schedule=partial(cosine, steps=plan.steps, warmup=plan.warmup)
-        if plan.schedule == "cosine"
-        else partial(tenths, decay_at=plan.decay_at, warmup=plan.warmup),
-        optimizer=plan.optimizer,
-        weight_decay=plan.weight_decay,
-        clip_norm=plan.clip_norm,
-        accumulate=machine.accumulate,
-        max_steps=machine.max_steps,
-        validate_every=plan.validate_every,
-        checkpoint_every=plan.checkpoint_every,
-        precision=machine.precision,
-        workers=machine.workers,
-        seed=plan.seed,
-        progress=progress,
-    )
+    return train_detector(model, CocoTrain(train, plan.seed, plan.flip), val, out, loop)

@@ -4,28 +4,23 @@ A recipe that starts from another's weights (`init`) finds them in that recipe's
 its own.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 
 from nonlocalnet.data.folder import VideoFolder
 from nonlocalnet.data.sets import TestVideos, TrainClips
 from nonlocalnet.engine.protocol import Protocol
-from nonlocalnet.engine.schedule import cosine, tenths
 from nonlocalnet.engine.training import train
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.nn.batchnorm import affine_bn, freeze_bn
 from nonlocalnet.nn.insert import nonlocal_blocks
+from nonlocalnet.recipes.begin import loop_of, write_config
 from nonlocalnet.recipes.config import Machine
 from nonlocalnet.recipes.recipe import Recipe
 from nonlocalnet.recipes.start import first_weights
-from nonlocalnet.weights.file import write_atomically
 
 
 def run(
@@ -58,18 +53,9 @@ def run(
     """
     machine, plan = machine or Machine(), recipe.train
     _check(recipe, folder)
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    batch = batch or max(1, plan.batch // (world * machine.accumulate))
-    clips = batch * machine.accumulate * world
-    rate = plan.lr * clips / plan.batch
+    loop = loop_of(plan, machine, batch, "clips", say, progress)
     watched = folder.splits["val"] or folder.splits["test"]
-    if clips != plan.batch:
-        say(
-            f"{clips} clips per step instead of {plan.batch}: learning rate {rate:g} instead of "
-            f"{plan.lr:g}; the schedule keeps its {plan.steps} steps"
-        )
-    settings = {**asdict(recipe), "machine": {"clips_per_step": clips}}
-    write_config(out, settings)
+    write_config(out, {**asdict(recipe), "machine": {"clips_per_step": loop.per_step}})
     torch.manual_seed(plan.seed)
     model = recipe.model.build()
     asked = recipe.model.name.startswith("nl") or recipe.model.nonlocal_
@@ -90,33 +76,17 @@ def run(
         TrainClips(folder.splits["train"], recipe.clip, plan.seed, classes),
         TestVideos(watched, recipe.clip, views, plan.seed),
         out,
+        loop,
         labels=folder.labels,
         choose_best=plan.keep == "best",
-        steps=plan.steps,
-        batch=batch,
-        lr=rate,
-        schedule=partial(cosine, steps=plan.steps, warmup=plan.warmup)
-        if plan.schedule == "cosine"
-        else partial(tenths, decay_at=plan.decay_at, warmup=plan.warmup),
-        accumulate=machine.accumulate,
-        max_steps=machine.max_steps,
-        optimizer=plan.optimizer,
-        weight_decay=plan.weight_decay,
-        clip_norm=plan.clip_norm,
         balanced=plan.balanced,
         patience=plan.patience,
         precise_bn_batches=plan.precise_bn,
         sync_bn=plan.bn == "sync",
-        validate_every=plan.validate_every,
-        checkpoint_every=plan.checkpoint_every,
-        precision=machine.precision,
         compiled=machine.compile,
-        workers=machine.workers,
         max_bad=plan.max_bad,
         left_out=folder.bad,
         extra={"combine": recipe.test.combine},
-        seed=plan.seed,
-        progress=progress,
     )
 
 
@@ -132,14 +102,6 @@ def _check(recipe: Recipe, folder: VideoFolder) -> None:
         raise ValueError(
             f"{recipe.name} has {recipe.model.num_classes} classes, the data has {classes}; give "
             f"--model.num_classes {classes} if this is the data that you mean"
-        )
-    if plan.warmup >= plan.steps:
-        raise ValueError(f"a warm-up of {plan.warmup} steps in a run of {plan.steps}; shorten it")
-    late = [step for step in plan.decay_at if step >= plan.steps]
-    if plan.schedule == "steps" and late:
-        raise ValueError(
-            f"the learning rate is to fall at step {late[0]}, after the run's {plan.steps} steps; "
-            "give --train.decay_at that fits, or --train.schedule cosine"
         )
     if plan.bn == "sync" and not torch.cuda.is_available():
         raise ValueError(
@@ -159,19 +121,3 @@ def _check(recipe: Recipe, folder: VideoFolder) -> None:
             "train.keep=best chooses by a validation split, and the data has none (the test split "
             "must not choose its own winner); take train.keep=last"
         )
-
-
-def write_config(out: Path, settings: dict[str, Any]) -> None:
-    """Writes config.yaml, or finds that the run to go on with has the same one.
-
-    Raises:
-        ValueError: It has another one.
-    """
-    text = yaml.safe_dump(settings, sort_keys=False)
-    file = out / "config.yaml"
-    if (out / "last.ckpt").exists() and file.exists() and file.read_text(encoding="utf-8") != text:
-        raise ValueError(
-            f"{file}: this run has other settings than those given now; "
-            "resume with the same, or choose another folder with --out"
-        )
-    write_atomically(file, text.encode())

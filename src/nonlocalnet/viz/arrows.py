@@ -69,7 +69,7 @@ def draw_arrows(
     grow with its weight. Heat shows all weights, of the keys nearest in time to each frame.
 
     Args:
-        frames: The whole clip.
+        frames: The whole clip, or one image.
         looks: Places and weights; several blocks stand under each other.
         path: The picture.
         view: What to draw over the frames.
@@ -95,7 +95,8 @@ def draw_arrows(
             ax = figure.add_axes(box)
             show_frame(ax, frames[frame], look, frame, view)
             name = f"{look.block}, " if len(looks) > 1 and number == 0 else ""
-            ax.set_title(f"{name}frame {frame + 1} of {len(frames)}", fontsize=8, pad=3)
+            what = f"frame {frame + 1} of {len(frames)}" if len(frames) > 1 else "the image"
+            ax.set_title(f"{name}{what}", fontsize=8, pad=3)
             axes.append(ax)
         _connect(figure, axes, shown, look, arrows=view != "heat")
     figure.savefig(path)

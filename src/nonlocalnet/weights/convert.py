@@ -13,7 +13,14 @@ from torch import Tensor
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.models.zoo import PRESETS
 from nonlocalnet.nn.insert import nonlocal_blocks
-from nonlocalnet.weights.file import is_ours, probe, read, save, save_atomically
+from nonlocalnet.weights.file import (
+    DETECTOR_KEY,
+    is_ours,
+    probe,
+    read,
+    save,
+    save_atomically,
+)
 from nonlocalnet.weights.fit import TABLES, Coverage
 from nonlocalnet.weights.load import from_checkpoint
 
@@ -158,22 +165,35 @@ def _differences(model: VideoResNet, target: str) -> list[str]:
 
 
 def verify(path: str | Path) -> float:
-    """Runs the probe of a model file again; returns the largest difference of a logit.
+    """Runs the probe of a model file again; returns the largest difference of an output.
 
-    The difference is relative to the largest logit, where that is above 1.
+    Of the logits of a network of videos, of the outputs of a detector's parts; relative to the
+    largest of them, where that is above 1.
 
     Raises:
         ValueError: The file cannot be read, or its probe is damaged.
     """
-    model, meta = read(path)
+    detector = is_ours(path, DETECTOR_KEY)
+    if detector:
+        from nonlocalnet.weights import detector as ours  # which needs torchvision
+
+        file = ours.read_detector(path)
+        said = file.probe
+    else:
+        model, meta = read(path)
+        said = meta["probe"]
     try:
-        shape = tuple(int(size) for size in meta["probe"]["shape"])
-        if math.prod(shape) > 2**24:
-            raise ValueError(f"its input is {shape}")
-        want = torch.tensor(meta["probe"]["logits"], dtype=torch.float32)
-        got = torch.tensor(probe(model, shape, int(meta["probe"]["seed"]))["logits"])
+        seed = int(said["seed"])
+        if detector:
+            written, now = said["values"], ours.probe(file.model, seed)["values"]
+        else:
+            shape = tuple(int(size) for size in said["shape"])
+            if math.prod(shape) > 2**24:
+                raise ValueError(f"its input is {shape}")
+            written, now = said["logits"], probe(model, shape, seed)["logits"]
+        want, got = (torch.tensor(values, dtype=torch.float32) for values in (written, now))
         if got.shape != want.shape:
-            raise ValueError(f"{len(want)} logits, where {len(got)} are due")
+            raise ValueError(f"{len(want)} outputs, where {len(got)} are due")
         difference = (got - want).abs().max() / want.abs().max().clamp_min(1.0)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: its probe is damaged ({error}); write the file again") from None

@@ -10,14 +10,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from nonlocalnet.models.detection import build_detector
+from nonlocalnet.models.detection import build_detector, run_parts
 from nonlocalnet.nn.insert import nonlocal_blocks
+from nonlocalnet.nn.probe import unnoticed
 from nonlocalnet.weights.detectron import PIXELS, load_trunk
-from nonlocalnet.weights.file import write_atomically
+from nonlocalnet.weights.file import DETECTOR_KEY, is_ours, write_atomically
 from nonlocalnet.weights.reader import read_checkpoint
 
 FORMAT = 1
-KEY = "nonlocalnet_detector"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class DetectorFile:
     """Category id -> name."""
     keypoints: tuple[str, ...]
     skeleton: tuple[tuple[int, int], ...]
+    probe: Mapping[str, Any]
+    """What `probe` gave when the file was written."""
 
 
 def save_detector(
@@ -54,9 +56,10 @@ def save_detector(
         "keypoints": list(keypoints),
         "skeleton": [list(bone) for bone in skeleton],
         "blocks": list(nonlocal_blocks(model)),
+        "probe": probe(model),
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    write_atomically(path, to_bytes(tensors, {KEY: json.dumps(meta)}))
+    write_atomically(path, to_bytes(tensors, {DETECTOR_KEY: json.dumps(meta)}))
 
 
 def read_detector(path: str | Path) -> DetectorFile:
@@ -71,13 +74,15 @@ def read_detector(path: str | Path) -> DetectorFile:
         raise ValueError(f"{path}: no such model file; give one, or a run of detect train")
     meta = _metadata(path)
     if meta is None:
-        raise ValueError(f"{path}: no detector of ours; nonlocalnet detect train makes one")
+        what = "a network of videos" if is_ours(path) else "no detector of ours"
+        raise ValueError(f"{path}: {what}; nonlocalnet detect train makes a detector")
     tensors = read_checkpoint(path).tensors
     try:
         model = build_detector(**meta["detector"])
         labels = {int(number): str(name) for number, name in meta["labels"].items()}
         skeleton = tuple((int(a), int(b)) for a, b in meta["skeleton"])
         keypoints = tuple(map(str, meta["keypoints"]))
+        written = dict(meta["probe"])
     except Exception as error:  # whatever a damaged description leads to
         said = " ".join(str(error).split())[:120]
         raise ValueError(f"{path}: its description of the detector is damaged ({said})") from None
@@ -85,7 +90,21 @@ def read_detector(path: str | Path) -> DetectorFile:
     if wanted != {name: t.shape for name, t in tensors.items()}:
         raise ValueError(f"{path}: its tensors are not those of the detector it describes")
     model.load_state_dict(tensors)
-    return DetectorFile(model=model.eval(), labels=labels, keypoints=keypoints, skeleton=skeleton)
+    return DetectorFile(
+        model=model.eval(), labels=labels, keypoints=keypoints, skeleton=skeleton, probe=written
+    )
+
+
+def probe(model: Any, seed: int = 0) -> dict[str, Any]:
+    """Seed, and the means over all places of what each part gives for seeded random inputs."""
+    generator = torch.Generator().manual_seed(seed)
+    device, channels = next(model.parameters()).device, model.backbone.out_channels
+    shapes = ((1, 3, 64, 64), (1, channels, 7, 7), (1, channels, 14, 14))
+    inputs = [torch.randn(shape, generator=generator).to(device) for shape in shapes]
+    with unnoticed(model):
+        _, (objectness, anchors), boxes, objects = run_parts(model, *inputs)
+    values = [each.flatten(2).mean((0, 2)) for each in (*objectness, *anchors, objects)]
+    return {"seed": seed, "values": torch.cat([*values, *(b[0] for b in boxes)]).tolist()}
 
 
 def first_weights(model: Any, path: str | Path) -> str:
@@ -125,7 +144,7 @@ def _metadata(path: Path) -> dict[str, Any] | None:
     """What `save_detector` wrote beside the tensors; None where it did not write the file."""
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(KEY)
+            text = (file.metadata() or {}).get(DETECTOR_KEY)
         return None if text is None else json.loads(text)
     except (SafetensorError, ValueError):
         return None

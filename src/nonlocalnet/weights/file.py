@@ -25,6 +25,8 @@ from nonlocalnet.weights.own import OWN
 
 FORMAT = 1
 KEY = "nonlocalnet"
+DETECTOR_KEY = "nonlocalnet_detector"
+"""Of the model file of a detector, see `weights.detector`."""
 
 
 def save(
@@ -75,19 +77,24 @@ def read(path: str | Path) -> tuple[VideoResNet, dict[str, Any]]:
         raise ValueError(f"{path}: no such model file; give a .safetensors file or a run folder")
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(KEY)
+            said = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(
             f"{path}: not a safetensors file ({error}); nonlocalnet train writes one, nonlocalnet "
             "convert makes one of a checkpoint of others"
         ) from None
-    if text is None:
+    if DETECTOR_KEY in said:
+        raise ValueError(
+            f"{path}: a detector; nonlocalnet detect test and detect predict use it, and this is "
+            "for networks of videos"
+        )
+    if KEY not in said:
         raise ValueError(
             f"{path}: a safetensors file of somebody else (no {KEY!r} in its metadata); "
             "nonlocalnet convert makes one of ours of it, if it knows the source"
         )
-    meta = _metadata(path, text)
+    meta = _metadata(path, said[KEY])
     try:
         with torch.device("meta"):  # so that a damaged file cannot ask for a giant
             model = build(**meta["model"])
@@ -107,11 +114,11 @@ def read(path: str | Path) -> tuple[VideoResNet, dict[str, Any]]:
     return model.eval(), meta
 
 
-def is_ours(path: str | Path) -> bool:
+def is_ours(path: str | Path, key: str = KEY) -> bool:
     """Whether a file is safetensors with our metadata."""
     try:
         with safe_open(path, framework="pt") as file:
-            return KEY in (file.metadata() or {})
+            return key in (file.metadata() or {})
     except (OSError, SafetensorError):
         return False
 

@@ -101,7 +101,8 @@ def from_checkpoint(
         >>> model.config["name"], model.fc.out_features
         ('nl1_i3d_tiny', 3)
     """
-    if source in ("auto", "nonlocalnet") and own_file.is_ours(path):
+    ours = any(own_file.is_ours(path, key) for key in (own_file.KEY, own_file.DETECTOR_KEY))
+    if source in ("auto", "nonlocalnet") and ours:
         if options:
             raise ValueError(f"{path}: a model file of ours says itself what it is; drop {options}")
         return own_file.read(path)[0], Coverage(source="nonlocalnet")
