@@ -1,6 +1,7 @@
 """The explorer in a real browser: what one clicks is what the network answers."""
 
 import re
+from dataclasses import replace
 
 import matplotlib.image
 import numpy as np
@@ -14,6 +15,7 @@ from nonlocalnet.engine.classifier import Classifier
 from nonlocalnet.engine.explain import look
 from nonlocalnet.models.zoo import build
 from nonlocalnet.recipes.explorer import write_page
+from nonlocalnet.viz.explorer import BlockRows, Explorer, explorer_page
 
 CLIP = ClipConfig(frames=6, stride=4, crop=64, short_side=(64, 64), test_short_side=64)
 BLOCKS = ["res3.1", "res3.0", "res4.0"]  # the one of Figure 3 first
@@ -159,6 +161,40 @@ def test_arrows_heat_and_their_number_follow_the_controls(pages, made):
     assert shown.locator('input[value="heat"]').is_checked()
     shown.locator("#shown").select_option("4")
     assert shown.locator("#strip .picture").count() == 4
+
+
+def test_what_weighs_nothing_gets_no_arrow(pages, tmp_path):
+    """A sharp row has few places; arrows once went to the first cells of the clip as well."""
+    axes = (np.arange(4.0), np.array([7.5, 23.5]), np.array([7.5, 23.5]))
+    weights = np.full((4, 2, 2, 4, 2, 2), 1e-9, np.float32)
+    weights[..., 2, 1, 0], weights[..., 3, 0, 1] = 0.75, 0.25
+    block = BlockRows(
+        name="res3.0", queries=axes, keys=axes, weights=weights, cell=(16.0, 16.0), softmax=True
+    )
+    page = tmp_path / "sharp.html"
+    content = Explorer(
+        title="sharp",
+        summary="",
+        frames=np.zeros((4, 32, 32, 3), np.uint8),
+        seconds=[0.0, 0.1, 0.2, 0.3],
+        duration=0.4,
+        input_size=(32, 32),
+        video_size=(32, 32),
+        scores=[],
+        blocks=[block],
+        start=(0, 8.0, 8.0),
+    )
+    page.write_text(explorer_page(content), encoding="utf-8")
+    shown = ready(pages, page)
+    assert len(arrows(shown)) == 2
+    assert "The 2 arrows hold 100 % of the weight" in shown.locator("#said").text_content()
+    # With one frame shown of four, the heat of the others is seen in it, as their arrows are.
+    red = """() => { const canvas = document.querySelector("#strip canvas");
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return [...data].filter((value, i) => i % 4 === 3 && value > 100).length }"""
+    assert shown.evaluate(red) == 0
+    page.write_text(explorer_page(replace(content, frames=content.frames[:1], seconds=[0.0])))
+    assert ready(pages, page).evaluate(red) > 0
 
 
 def test_keys_move_the_position_by_one_cell(pages, made):

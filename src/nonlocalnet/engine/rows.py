@@ -12,7 +12,6 @@ from nonlocalnet.engine.cells import cell_maps
 from nonlocalnet.engine.explain import block_inputs
 from nonlocalnet.models.resnet import VideoResNet
 
-MOST = 9_000_000  # weights in all; a byte each in the explorer, so that a page stays below 15 MB
 AT_ONCE = 4_000_000  # weights computed together
 SOFTMAX = ("gaussian", "embedded_gaussian", "gaussian_distance")
 Axes = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -35,9 +34,7 @@ class Rows:
 
 
 @torch.no_grad()
-def all_rows(
-    model: VideoResNet, clip: Tensor, hosts: Sequence[str], *, most: int = MOST
-) -> list[Rows]:
+def all_rows(model: VideoResNet, clip: Tensor, hosts: Sequence[str], *, most: int) -> list[Rows]:
     """The rows of every cell; of every second, third, ... in y and x where that is too much.
 
     Args:

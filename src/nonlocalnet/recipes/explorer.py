@@ -20,6 +20,8 @@ from nonlocalnet.weights.file import write_atomically
 
 LABELS = 5
 SHOWN_SIDE = 256  # px, shorter side of the frames in the page
+PAGE, FRAME = 11_000_000, 30_000
+"""Bytes of a page and of a JPEG at most, of which base64 makes 4/3: it stays below 15 MB."""
 
 
 def write_page(
@@ -73,7 +75,8 @@ def write_page(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         stats = block_stats(model, x)
-    rows = all_rows(model, x, hosts)
+    # A byte for each weight.
+    rows = all_rows(model, x, hosts, most=max(PAGE - FRAME * len(frames), FRAME))
     start = (float(np.abs(seconds[numbers] - at[0]).argmin()), *to_px(at, scale, size))
     notes = [str(note.message).capitalize() + "." for note in caught]
     if draws:

@@ -8,6 +8,7 @@ import matplotlib.patheffects as effects
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import ConnectionPatch
 
 from nonlocalnet.viz.heat import heat_map
@@ -66,7 +67,7 @@ def draw_arrows(
 
     The frames are evenly spread over the clip and the query's is one of them. An arrow to a frame
     that is not shown ends at its place in the nearest frame that is. Width and opacity of an arrow
-    grow with its weight. Heat shows all weights, of the keys nearest in time to each frame.
+    grow with its weight. Heat shows all weights, in the same frames; the strongest covers others.
 
     Args:
         frames: The whole clip, or one image.
@@ -93,7 +94,7 @@ def draw_arrows(
             left = GAP + column * (PANEL_INCHES + GAP)
             box = (left / size[0], bottom / size[1], PANEL_INCHES / size[0], tall / size[1])
             ax = figure.add_axes(box)
-            show_frame(ax, frames[frame], look, frame, view)
+            show_frame(ax, frames[frame], look, frame, view, shown)
             name = f"{look.block}, " if len(looks) > 1 and number == 0 else ""
             what = f"frame {frame + 1} of {len(frames)}" if len(frames) > 1 else "the image"
             ax.set_title(f"{name}{what}", fontsize=8, pad=3)
@@ -102,12 +103,19 @@ def draw_arrows(
     figure.savefig(path)
 
 
-def show_frame(ax: Axes, picture: np.ndarray, look: Looks, frame: float, view: View) -> None:
-    """One frame with the heat of a look, if it is to be seen."""
+def show_frame(
+    ax: Axes,
+    picture: np.ndarray,
+    look: Looks,
+    frame: float,
+    view: View,
+    shown: Sequence[float] = (),
+) -> None:
+    """One frame of those shown with the heat of a look, if it is to be seen; see `heat_map`."""
     height, width = picture.shape[:2]
     ax.imshow(picture, interpolation="bilinear")
     if view != "arrows":
-        rgba, borders = heat_map(look.row, look.centres, frame)
+        rgba, borders = heat_map(look.row, look.centres, frame, shown)
         ax.imshow(rgba, extent=borders, interpolation="bilinear")
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     ax.set_axis_off()
@@ -138,6 +146,7 @@ def draw_arrow(
     end: Axes,
     head: tuple[float, float],
     share: float,  # of the strongest weight
+    opacity: float = 1.0,
 ) -> None:
     """One bent arrow with a dark rim, which shows on any ground."""
     arrow = ConnectionPatch(
@@ -150,19 +159,28 @@ def draw_arrow(
         mutation_scale=5 + 4 * share,
         linewidth=0.4 + 1.4 * share,
         color=ARROW,
-        alpha=0.25 + 0.75 * share,
+        alpha=opacity * (0.25 + 0.75 * share),
         shrinkA=0,
         shrinkB=0,
     )
     arrow.set_path_effects(
-        [effects.Stroke(linewidth=1.2 + 1.4 * share, foreground=RIM, alpha=0.35), effects.Normal()]
+        [
+            effects.Stroke(linewidth=1.2 + 1.4 * share, foreground=RIM, alpha=0.35 * opacity),
+            effects.Normal(),
+        ]
     )
     figure.add_artist(arrow)
 
 
-def draw_dot(ax: Axes, x: float, y: float) -> None:
-    """The position that is looked from."""
-    ax.plot([x], [y], "o", ms=5, mfc=DOT, mec="white", mew=1.2, clip_on=False)
+def draw_dot(ax: Axes, x: float, y: float, *, here: bool = True) -> None:
+    """The position that is looked from, above its arrows; a ring in a frame that is not its own."""
+    dot = Line2D([x], [y], marker="o", ms=5, mfc=DOT, mec="white", mew=1.2)
+    if not here:
+        dot.set(mfc="none", mec=DOT)
+    dot.set_transform(ax.transData)
+    figure = ax.figure
+    assert figure is not None
+    figure.add_artist(dot)  # arrows are artists of the figure too, of a lower order
 
 
 def _connect(

@@ -5,12 +5,13 @@ from os import PathLike
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Polygon
+from matplotlib.patches import Polygon
 from matplotlib.transforms import Affine2D
 
-from nonlocalnet.viz.arrows import ARROW, DOT, RIM, Looks, shares, shown_frames
+from nonlocalnet.viz.arrows import Looks, draw_arrow, draw_dot, shares, shown_frames
 
 STRONGEST = 6
+WIDTH = 4.4  # inches
 SHEAR = 0.25  # px down for each px to the right, as seen from the side
 SQUEEZE = 0.72  # of the width, seen from the side
 OVERLAP = 0.15  # of a frame's width that the next one hides
@@ -37,7 +38,7 @@ def draw_cascade(
     height, width = frames.shape[1:3]
     step = (1 - OVERLAP) * width * SQUEEZE
     extent = (step * (len(shown) - 1) + width * SQUEEZE, height + SHEAR * width)
-    figure = Figure(figsize=(7.0, 7.0 * extent[1] / extent[0] + 0.1), dpi=200)
+    figure = Figure(figsize=(WIDTH, WIDTH * extent[1] / extent[0] + 0.1), dpi=320)
     ax: Axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
     ax.set(xlim=(0, extent[0]), ylim=(extent[1], 0), aspect="equal")
     ax.set_axis_off()
@@ -63,25 +64,10 @@ def draw_cascade(
         return int(np.abs(np.array(shown) - frame).argmin())
 
     tail = place(nearest(look.query[0]), *look.query[1:])
-    share = shares(look).tolist()
+    share = shares(look)
     order = np.argsort(-look.weights, kind="stable")[:strongest]
     for key in reversed(order):
         frame, y, x = (float(value) for value in look.keys[key])
-        for colour, more, alpha in ((RIM, 1.4, 0.4), (ARROW, 0, 0.35 + 0.65 * share[key])):
-            ax.add_patch(
-                FancyArrowPatch(
-                    tail,
-                    place(nearest(frame), y, x),
-                    arrowstyle="-|>",
-                    connectionstyle="arc3,rad=-0.12",
-                    mutation_scale=float(9 + 5 * share[key]),
-                    lw=0.8 + 1.8 * share[key] + more,
-                    color=colour,
-                    alpha=alpha,
-                    shrinkA=0,
-                    shrinkB=0,
-                    zorder=len(shown) + 1,
-                )
-            )
-    ax.plot(*tail, "o", ms=6, mfc=DOT, mec="white", mew=1.2, zorder=len(shown) + 2)
+        draw_arrow(figure, ax, tail, ax, place(nearest(frame), y, x), float(share[key]))
+    draw_dot(ax, *tail)
     figure.savefig(path)

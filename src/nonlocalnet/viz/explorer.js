@@ -45,7 +45,8 @@ function look() {
     block.codes.subarray(row * block.size, (row + 1) * block.size), (code) => peak * unit[code]);
   const order = Array.from(weights.keys()).sort((a, b) => weights[b] - weights[a] || a - b);
   const [, rows, columns] = block.keys.map((axis) => axis.length);
-  const keys = order.slice(0, state.top).map((index) => ({
+  // A weight that was packed to 0 has no order among the others, so it gets no arrow.
+  const keys = order.slice(0, state.top).filter((index) => weights[index]).map((index) => ({
     weight: weights[index],
     at: [
       block.keys[0][Math.floor(index / (rows * columns))],
@@ -101,11 +102,17 @@ function dot(layer, at, radius, here = true) {
   });
 }
 
-// Heat of one frame: cells of the keys nearest in time, placed where they lie in the picture. A
-// border repeats the outer cells: beyond them a pixel still lies nearest to its key.
-function heat(canvas, seen, frame) {
+// Heat of one frame of those shown: the strongest, at each place, of the keys nearer to it than to
+// the others (as viz/heat.py), placed where they lie in the picture. A border repeats the outer
+// cells: beyond them a pixel still lies nearest to its key.
+function heat(canvas, seen, frame, shown) {
   const [times, ys, xs] = seen.block.keys;
-  const first = nearest(times, frame) * ys.length * xs.length;
+  const mine = [...times.keys()].filter((k) => shown[nearest(shown, times[k])] === frame);
+  const slices = mine.length ? mine : [nearest(times, frame)];
+  const at = (key) => slices.reduce((best, slice) => {
+    const weight = seen.weights[slice * ys.length * xs.length + key];
+    return Math.abs(weight) > Math.abs(best) ? weight : best;
+  }, 0);
   const strongest = Math.max(seen.keys.length ? seen.keys[0].weight : 0, 1e-30);
   canvas.width = xs.length + 2;
   canvas.height = ys.length + 2;
@@ -114,7 +121,7 @@ function heat(canvas, seen, frame) {
   const within = (value, size) => Math.min(Math.max(value - 1, 0), size - 1);
   for (let i = 0; i < canvas.width * canvas.height; i++) {
     const row = within(Math.floor(i / canvas.width), ys.length);
-    const share = seen.weights[first + row * xs.length + within(i % canvas.width, xs.length)] / strongest;
+    const share = at(row * xs.length + within(i % canvas.width, xs.length)) / strongest;
     const strength = Math.min(Math.abs(share), 1);
     image.data.set(
       share < 0 ? [60, 130, 255, 200 * strength ** 0.6]
@@ -205,7 +212,7 @@ function drawStrip(seen) {
   pictures.forEach((element, i) => {
     const canvas = element.querySelector("canvas");
     canvas.hidden = state.view === "arrows";
-    if (!canvas.hidden) heat(canvas, seen, frames[i]);
+    if (!canvas.hidden) heat(canvas, seen, frames[i], frames);
     element.classList.toggle("current", frames[i] === state.frame);
   });
   // The dot stands in the frame that was chosen: a key frame may lie between two frames.
@@ -230,7 +237,7 @@ function drawStage(seen) {
   }
   const canvas = stage.querySelector("canvas");
   canvas.hidden = state.view === "arrows";
-  if (!canvas.hidden) heat(canvas, seen, state.frame);
+  if (!canvas.hidden) heat(canvas, seen, state.frame, [...data.frames.keys()]);
   const layer = stage.querySelector("svg");
   layer.replaceChildren();
   const scale = width / Math.max(stage.clientWidth, 1); // input px for a px of the screen
@@ -313,7 +320,10 @@ function drawTimeline() {
     svg(chart, "text", { x: left - 4, y: y(score) + 4, "text-anchor": "end" }).textContent = `${100 * score}%`;
   }
   data.scores.forEach((_, i) => {
+    // At the middle of each clip; the outer ones hold to the ends of what they saw.
     const points = clips.map(([from, to, scores]) => `${x((from + to) / 2)},${y(scores[i])}`);
+    points.unshift(`${x(clips[0][0])},${y(clips[0][2][i])}`);
+    points.push(`${x(clips.at(-1)[1])},${y(clips.at(-1)[2][i])}`);
     svg(chart, "polyline", { class: "line", points: points.join(" "), style: `stroke: var(--c${i % 5})` });
   });
   svg(chart, "text", { x: left, y: tall - 2 }).textContent = "0 s";

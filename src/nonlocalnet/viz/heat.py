@@ -1,5 +1,7 @@
 """The weights of one position as colours over a frame."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 POSITIVE, NEGATIVE = (255, 235, 40), (60, 130, 255)
@@ -10,10 +12,19 @@ def heat_map(
     row: np.ndarray,  # (T', H', W')
     centres: np.ndarray,  # (T', H', W', 3): frame, y, x
     frame: float,
+    shown: Sequence[float] = (),
 ) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """The keys nearest in time to a frame, coloured by their share of the largest weight.
 
     A border repeats the outer keys: beyond them a pixel still lies nearest to its key.
+
+    Args:
+        row: All weights of the position.
+        centres: Where the keys lie: frame, y and x.
+        frame: The frame that is drawn.
+        shown: All frames that are drawn, where they are not all there are: no weight may be lost
+            between two of them. A frame then shows the strongest, at each place, of the keys that
+            lie nearer to it than to the others.
 
     Returns:
         RGBA (H' + 2, W' + 2, 4) from 0 to 1, and where its (left, right, bottom, top) ends lie in
@@ -25,8 +36,13 @@ def heat_map(
         >>> rgba.shape, rgba[1, 2].round(2).tolist(), float(rgba[2, 2, 3]), borders
         ((4, 4, 4), [1.0, 0.14, 0.0, 0.84], 0.0, (-9.0, 23.0, 23.0, -9.0))
     """
-    nearest = int(np.abs(centres[:, 0, 0, 0] - frame).argmin())
-    share = row[nearest] / max(float(row.max()), 1e-30)
+    times = centres[:, 0, 0, 0]
+    owners = [shown[int(np.abs(np.array(shown) - t).argmin())] for t in times] if shown else []
+    mine = [k for k, owner in enumerate(owners) if owner == frame]
+    nearest = int(np.abs(times - frame).argmin())
+    slices = row[mine or [nearest]]
+    strongest = np.take_along_axis(slices, np.abs(slices).argmax(0)[None], 0)[0]
+    share = strongest / max(float(row.max()), 1e-30)
     size = np.minimum(np.abs(share), 1)
     rgba = np.empty((*share.shape, 4))
     rgba[..., 0] = POSITIVE[0]
