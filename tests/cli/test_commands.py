@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import av
 import pytest
 from videos import write_sound, write_video
 
+import nonlocalnet as nln
 from nonlocalnet.cli.main import COMMANDS, main
+from nonlocalnet.data.clips import ClipConfig
+from nonlocalnet.models.zoo import build
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +86,9 @@ def test_explain_writes_every_kind_of_picture_and_the_page(trained, bars, tmp_pa
     assert told["written"] == [page] and len(told["faithful"]["drops_random"]) == 20
     assert {p.name for p in tmp_path.iterdir()} == {*kinds, "clip.html"}, "and nothing beside them"
     with av.open(str(tmp_path / "moving.mp4")) as moving:
-        assert moving.streams.video[0].frames == 8, "one picture at least of each frame"
+        assert moving.streams.video[0].frames == 3 * 8, (
+            "five of its frames in a second, 15 pictures"
+        )
     assert main(["explain", file, *model, "--out", str(tmp_path / "a.png"), "--faithful"]) == 0
     assert "random others by" in capsys.readouterr().out
 
@@ -92,6 +98,8 @@ def test_explain_writes_every_kind_of_picture_and_the_page(trained, bars, tmp_pa
     [
         (["--out", "a.bmp"], "--out takes .png, .svg, .pdf, .mp4, .gif, got 'a.bmp'"),
         (["--panels", "0"], "--panels must be 1 or more, got 0"),
+        (["--style", "cascade", "--view", "heat"], "--style cascade draws arrows in one picture"),
+        (["--style", "cascade", "--out", "a.gif"], "got --out a.gif and --view arrows"),
         (["--clips", "0"], "clips must be 1 or more, got 0"),
         (["--clips", "2", "--faithful"], "--faithful hides places of one clip, got --clips 2"),
         (["--block", "res3.0,res9"], "no non-local block at 'res9'; there are: res3.0"),
@@ -101,6 +109,17 @@ def test_explain_writes_every_kind_of_picture_and_the_page(trained, bars, tmp_pa
 def test_explain_says_what_it_cannot_draw(trained, bars, options, sentence, capsys):
     assert main(["explain", str(bars / "up" / "0.mp4"), "--model", str(trained), *options]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--style", "cascade"], ["--out", "a.gif"]])
+def test_a_picture_of_one_block_is_refused_for_two(bars, tmp_path, options, capsys):
+    """Only the first of them was drawn, and nothing said so."""
+    model = build("c2d_tiny", 2, nonlocal_={"res3": (0, 1)}, width=4)
+    clip = ClipConfig(frames=4, stride=1, crop=32, short_side=(32, 32), test_short_side=32)
+    nln.save(model, tmp_path / "m.safetensors", labels=["a", "b"], clip=asdict(clip))
+    explained = ["explain", str(bars / "up" / "0.mp4"), "--model", str(tmp_path / "m.safetensors")]
+    assert main([*explained, "--block", "all", *options]) == 2
+    assert "show one block, got res3.0, res3.1; choose one" in capsys.readouterr().err
 
 
 def test_a_run_goes_on_only_when_told(trained, bars, capsys):

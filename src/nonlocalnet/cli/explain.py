@@ -28,7 +28,10 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument("--top", type=int, default=20, help="arrows")
     parser.add_argument(
-        "--clips", type=int, default=1, help="average over so many clips that hold the position"
+        "--clips",
+        type=int,
+        default=1,
+        help="average the picture over so many clips that hold the position; the page plays one",
     )
     parser.add_argument(
         "--out",
@@ -55,7 +58,7 @@ def add_arguments(parser) -> None:
 def run(options) -> int:
     """Writes the picture or the page and says what is on it."""
     from nonlocalnet.engine.classifier import load
-    from nonlocalnet.engine.explain import explain
+    from nonlocalnet.engine.explain import choose_blocks, explain
     from nonlocalnet.engine.faithful import faithfulness
 
     at = None if options.at is None else _position(options.at)
@@ -65,11 +68,18 @@ def run(options) -> int:
     block = options.block
     if block and block != "all":
         block = [name.strip() for name in block.split(",")]
+    one = options.style == "cascade" or (out is not None and Path(out).suffix.lower() in MOVING)
+    hosts = choose_blocks(classifier.model, block)
+    if one and len(hosts) > 1:
+        raise ValueError(
+            f"a cascade, an MP4 and a GIF show one block, got {', '.join(hosts)}; "
+            "choose one with --block"
+        )
     found = explain(
         classifier,
         options.file,
         at=at,
-        block=block,
+        block=hosts,
         top=options.top,
         clips=options.clips,
         reader=options.reader,
@@ -123,6 +133,12 @@ def _check(options, out: str | None) -> None:
     if out and Path(out).suffix.lower() not in PICTURES + MOVING:
         raise ValueError(
             f"--out takes {', '.join(PICTURES + MOVING)}, got {out!r}; the explorer is --page"
+        )
+    moving = out is not None and Path(out).suffix.lower() in MOVING
+    if options.style == "cascade" and (moving or options.view != "arrows"):
+        raise ValueError(
+            f"--style cascade draws arrows in one picture, got --out {out} and --view "
+            f"{options.view}; leave --style out"
         )
     if options.panels < 1:
         raise ValueError(f"--panels must be 1 or more, got {options.panels}")

@@ -272,7 +272,8 @@ function say(seen) {
     ? ` The ${seen.keys.length} arrows hold ${percent(Math.min(sum, 1))} of the weight.` : "";
   $("said").textContent =
     `From ${inVideo([state.query[0], seen.at[1], seen.at[2]])}, ${seen.block.name} looks most at ` +
-    `${inVideo(seen.keys[0].at)}, with weight ${seen.keys[0].weight.toPrecision(2)}.${share}`;
+    `${inVideo(seen.keys[0].at)}, with weight ${seen.keys[0].weight.toPrecision(2)}.${share}` +
+    (seen.keys.length < state.top ? " All other places weigh next to nothing." : "");
 }
 
 function showBlock() {
