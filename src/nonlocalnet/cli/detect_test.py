@@ -30,8 +30,8 @@ def run(options) -> int:
     from nonlocalnet.engine.coco_ap import write_results
     from nonlocalnet.engine.detect import run_test
     from nonlocalnet.engine.processes import join_processes
+    from nonlocalnet.files import write_atomically
     from nonlocalnet.weights.detector import read_detector
-    from nonlocalnet.weights.file import write_atomically
 
     if options.images is not None and options.images < 1:
         raise ValueError(f"--images must be 1 or more, got {options.images}")

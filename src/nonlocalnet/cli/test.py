@@ -83,8 +83,8 @@ def run(options) -> int:
     from nonlocalnet.engine.results import submission
     from nonlocalnet.engine.statistics import add_statistics
     from nonlocalnet.engine.testing import run_test
+    from nonlocalnet.files import write_atomically
     from nonlocalnet.models.optimize import optimize
-    from nonlocalnet.weights.file import write_atomically
 
     if options.split not in SPLITS:
         raise ValueError(f"--split must be one of {', '.join(SPLITS)}, got {options.split!r}")

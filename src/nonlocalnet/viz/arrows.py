@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
 
+from nonlocalnet.files import replacing
 from nonlocalnet.viz.heat import heat_map
 
 View = Literal["arrows", "heat", "both"]
@@ -99,7 +100,8 @@ def draw_arrows(
             ax.set_title(f"{name}{what}", fontsize=8, pad=3)
             axes.append(ax)
         _connect(figure, axes, shown, look, arrows=view != "heat")
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)
 
 
 def show_frame(ax: Axes, picture: np.ndarray, look: Looks, frame: float, view: View) -> None:

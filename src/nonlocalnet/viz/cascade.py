@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Polygon
 from matplotlib.transforms import Affine2D
 
+from nonlocalnet.files import replacing
 from nonlocalnet.viz.arrows import ARROW, DOT, RIM, Looks, shares, shown_frames
 
 STRONGEST = 6
@@ -84,4 +85,5 @@ def draw_cascade(
                 )
             )
     ax.plot(*tail, "o", ms=6, mfc=DOT, mec="white", mew=1.2, zorder=len(shown) + 2)
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)

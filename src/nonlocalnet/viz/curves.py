@@ -7,6 +7,8 @@ from os import PathLike
 import numpy as np
 from matplotlib.figure import Figure
 
+from nonlocalnet.files import replacing
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Told apart with any kind of colour vision (Okabe and Ito); blue and red come first, as there."""
 
@@ -74,7 +76,8 @@ def draw_curves(
     ax.spines[["top", "right"]].set_visible(False)
     if runs:
         ax.legend(fontsize=7, frameon=False)
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)
 
 
 def running_mean(values: Sequence[float], count: int) -> np.ndarray:

@@ -7,6 +7,8 @@ from os import PathLike
 import numpy as np
 from matplotlib.figure import Figure
 
+from nonlocalnet.files import replacing
+
 STRIP = (4.6, 0.85)  # inches, width and height of the place of a strip
 TEXT = 0.36  # inches above it
 GOOD, BAD = "#1a7f37", "#b4232b"
@@ -60,7 +62,8 @@ def draw_sheet(
             (tile.text, GOOD if tile.right else BAD, 0.04),
         ):
             figure.text(left / width, top + lift / height, _fitting(text), fontsize=7, color=colour)
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)
 
 
 def _strip(frames: np.ndarray, gap: int = 3) -> np.ndarray:  # (F, H, W, 3) -> (H, F W + gaps, 3)
