@@ -14,12 +14,11 @@ from torch import Tensor
 
 from nonlocalnet.engine.classifier import Classifier
 from nonlocalnet.engine.explain import Look
-from nonlocalnet.engine.statistics import interval
+from nonlocalnet.engine.statistics import RESAMPLES, interval
 from nonlocalnet.engine.testing import clip_scores
 from nonlocalnet.nn.probe import unnoticed
 
 DRAWS = 20
-RESAMPLES = 2000
 SHARE = 0.1  # of all keys, hidden at most
 
 

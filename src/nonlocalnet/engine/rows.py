@@ -14,7 +14,6 @@ from nonlocalnet.models.resnet import VideoResNet
 
 MOST = 9_000_000  # weights in all; a byte each in the explorer, so that a page stays below 15 MB
 AT_ONCE = 4_000_000  # weights computed together
-SOFTMAX = ("gaussian", "embedded_gaussian", "gaussian_distance")
 Axes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 

@@ -14,6 +14,8 @@ from torch import Tensor
 
 Kind = Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation", "gaussian_distance"]
 KINDS: tuple[str, ...] = get_args(Kind)
+SOFTMAX = ("gaussian", "embedded_gaussian", "gaussian_distance")
+"""Kinds whose rows sum to 1; the others divide by the number of keys."""
 
 
 def nonlocal_weights(
