@@ -75,7 +75,7 @@ def _table(name: str, table) -> list[str]:
 
 
 def _check(recipes, full: bool, as_json: bool) -> int:
-    from nonlocalnet.recipes.check import STEPS, rehearse_all
+    from nonlocalnet.recipes.rehearse import STEPS, rehearse_all
 
     if not as_json:
         size = "its own size, 1 per step" if full else "reduced size, 2 per step"

@@ -11,7 +11,7 @@ from matplotlib.transforms import Affine2D
 from nonlocalnet.files import replacing
 from nonlocalnet.viz.arrows import ARROW, DOT, RIM, Looks, shares, shown_frames
 
-STRONGEST = 6
+STRONGEST = 6  # arrows
 SHEAR = 0.25  # px down for each px to the right, as seen from the side
 SQUEEZE = 0.72  # of the width, seen from the side
 OVERLAP = 0.15  # of a frame's width that the next one hides
@@ -23,7 +23,6 @@ def draw_cascade(
     path: str | PathLike[str],
     *,
     panels: int = 4,
-    strongest: int = STRONGEST,
 ) -> None:
     """Writes a picture (PNG; SVG or PDF by suffix) in the manner of Figure 1.
 
@@ -32,7 +31,6 @@ def draw_cascade(
         look: Places and weights.
         path: The picture.
         panels: How many frames to show.
-        strongest: How many arrows to draw.
     """
     shown = shown_frames(len(frames), round(look.query[0]), panels)
     height, width = frames.shape[1:3]
@@ -65,7 +63,7 @@ def draw_cascade(
 
     tail = place(nearest(look.query[0]), *look.query[1:])
     share = shares(look).tolist()
-    order = np.argsort(-look.weights, kind="stable")[:strongest]
+    order = np.argsort(-look.weights, kind="stable")[:STRONGEST]
     for key in reversed(order):
         frame, y, x = (float(value) for value in look.keys[key])
         for colour, more, alpha in ((RIM, 1.4, 0.4), (ARROW, 0, 0.35 + 0.65 * share[key])):

@@ -29,7 +29,6 @@ def draw_curves(
     runs: Mapping[str, Curve],
     path: str | PathLike[str],
     *,
-    x_label: str = "step",
     chance: float | None = None,
     smooth: int = 1,
 ) -> None:
@@ -38,7 +37,6 @@ def draw_curves(
     Args:
         runs: Name in the legend -> its curve.
         path: The picture.
-        x_label: What the steps are.
         chance: Error of a guess, drawn as a thin line.
         smooth: Training errors of single batches are noisy: show means over this many of them.
     """
@@ -70,7 +68,7 @@ def draw_curves(
             fontsize=7,
         )
     measures = " or ".join(sorted({run.measure for run in runs.values()}))
-    ax.set(xlabel=x_label, ylabel=f"{measures or 'error'} (%)", ylim=(0, None))
+    ax.set(xlabel="step", ylabel=f"{measures or 'error'} (%)", ylim=(0, None))
     ax.margins(x=0.02)
     ax.grid(color="#dddddd", lw=0.5)
     ax.spines[["top", "right"]].set_visible(False)
