@@ -7,7 +7,7 @@ Floor    ops: pure functions of tensors; no parameters, no state, no device move
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -79,7 +79,7 @@ def nonlocal_weights(
         return torch.softmax(scale * logits, dim=-1)
 
 
-def full_precision(x: Tensor) -> AbstractContextManager:
+def full_precision(x: Tensor) -> AbstractContextManager[Any]:
     """Autocast off on the tensor's device; "meta", where there is no data, knows no autocast."""
     return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
