@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nonlocalnet.data.clips import ClipConfig, training_clip
+from nonlocalnet.data.clips import ClipConfig, training_view
 from nonlocalnet.data.prepare import Preparation, write_prepared
 from nonlocalnet.data.video import BadVideo, open_video, scaled_size
 
@@ -57,7 +57,7 @@ def generated_set(folder: Path, count: int = 6) -> list[Path]:
 
 
 class Draw:
-    """The random numbers of one clip, as `training_clip` draws them."""
+    """The random numbers of one clip, as `training_view` draws them."""
 
     def __init__(self, video, seed):
         rng = np.random.default_rng(seed)
@@ -76,7 +76,7 @@ class Draw:
 
 
 def ours(video, draw, seed):
-    return training_clip(video, CONFIG, np.random.default_rng(seed))
+    return training_view(video, CONFIG, np.random.default_rng(seed)).frames
 
 
 def naive_pyav(video, draw, seed):

@@ -23,7 +23,7 @@ from op import print_table
 
 from nonlocalnet.data.coco import read_coco
 from nonlocalnet.data.coco_shapes import write_shapes
-from nonlocalnet.engine.detect import run_test
+from nonlocalnet.engine.detect import run_detector_test
 from nonlocalnet.recipes.config import Machine
 from nonlocalnet.recipes.detection import detection_recipe
 from nonlocalnet.recipes.detection_run import run_detection
@@ -48,7 +48,7 @@ def learn(name: str, seed: int, out: Path, data: Path, steps: int | None) -> dic
     start = time.process_time()
     model = run_detection(recipe, train, val, run, machine=Machine(workers=0), progress=False)
     minutes = (time.process_time() - start) / 60
-    metrics = run_test(model, val, workers=0)[0]["metrics"]
+    metrics = run_detector_test(model, val, workers=0)[0]["metrics"]
     figures = {key.partition("@")[0]: value for key, value in metrics.items()}
     figures |= {"minutes": minutes, "pieces": pieces}
     done.write_text(json.dumps(figures))

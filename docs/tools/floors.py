@@ -25,11 +25,13 @@ STYLE = """text { font: 13px system-ui, sans-serif; fill: #1c2530 }
 
 def imports(package: Path) -> dict[str, dict[str, int]]:
     """Floor -> floor it imports from -> number of its files that do."""
+    floors = sorted(path.parent for path in package.glob("*/__init__.py"))
+    names = {floor.name for floor in floors}
     found: dict[str, dict[str, int]] = {}
-    for floor in sorted(path.parent for path in package.glob("*/__init__.py")):
+    for floor in floors:
         found[floor.name] = defaultdict(int)
         for path in floor.rglob("*.py"):
-            for target in floors_of(path, package.name) - {floor.name}:
+            for target in floors_of(path, package.name) & names - {floor.name}:
                 found[floor.name][target] += 1
     return found
 

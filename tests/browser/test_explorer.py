@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from nonlocalnet.data.clips import ClipConfig, to_input
-from nonlocalnet.data.longrange import render, scene, write_frames
+from nonlocalnet.data.longrange import FPS, render, scene
 from nonlocalnet.data.video import open_video, read_frames
+from nonlocalnet.data.writing import write_frames
 from nonlocalnet.engine.classifier import Classifier
 from nonlocalnet.engine.explain import look
 from nonlocalnet.models.zoo import build
@@ -26,7 +27,7 @@ def made(tmp_path_factory):
     """A page of a network with three blocks on a generated video, and what the network answers."""
     folder = tmp_path_factory.mktemp("explorer")
     video = folder / "disc.mp4"
-    write_frames(video, render(scene(0, 1, "disc")))
+    write_frames(video, render(scene(0, 1, "disc")), FPS)
     torch.manual_seed(0)
     places = {"res3": (0, 1), "res4": (0,)}
     model = build("c2d_tiny", 2, nonlocal_=places, width=8, scale=4.0).eval()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from videos import number_of, write_video
 
-from nonlocalnet.data.clips import ClipConfig, even_views, to_input, training_clip
+from nonlocalnet.data.clips import ClipConfig, even_views, to_input, training_view
 from nonlocalnet.data.folder import Sample
 from nonlocalnet.data.sampling import even_clips, random_clip
 from nonlocalnet.data.sets import TrainClips
@@ -53,15 +53,15 @@ def test_three_crops_are_the_ends_and_the_middle_of_the_long_side(tmp_path):
             np.testing.assert_array_equal(crops[3 * clip + k], whole[clip][:, :, left : left + 64])
 
 
-def test_training_clips_jitter_size_place_and_mirror(tmp_path):
+def test_training_views_jitter_size_place_and_mirror(tmp_path):
     video = open_video(write_video(tmp_path / "v.mp4", 40))
-    clips = [training_clip(video, SMALL, np.random.default_rng(s)) for s in range(20)]
+    clips = [training_view(video, SMALL, np.random.default_rng(s)).frames for s in range(20)]
     assert {clip.shape for clip in clips} == {(4, 32, 32, 3)}
     assert len({clip.tobytes() for clip in clips}) == 20
     plain = ClipConfig(
         frames=40, stride=1, crop=64, short_side=(64, 64), test_short_side=64, flip=False
     )
-    clip = training_clip(video, plain, np.random.default_rng(0))
+    clip = training_view(video, plain, np.random.default_rng(0)).frames
     frames = even_views(video, plain, 1)[0]
     assert any((clip == frames[:, :, x : x + 64]).all() for x in range(33))
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 from videos import write_video
 
-from nonlocalnet.data.clips import ClipConfig, training_clip
+from nonlocalnet.data.clips import ClipConfig, training_view
 from nonlocalnet.data.folder import Sample
 from nonlocalnet.data.sets import TrainClips
 from nonlocalnet.data.video import BadVideo, open_video
@@ -54,9 +54,9 @@ def test_bad_files_are_replaced_and_the_good_ones_are_as_ever(clips):
         for index in range(len(clips)):
             item = clips[number, index]
             if index not in (4, 7):
-                want = training_clip(
+                want = training_view(
                     clips.samples[index].video, CLIP, np.random.default_rng((5, number, index))
-                )
+                ).frames
                 np.testing.assert_array_equal(item.clip.numpy(), want)
                 assert (item.index, item.faults) == (index, "")
             else:

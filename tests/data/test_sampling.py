@@ -16,7 +16,7 @@ from nonlocalnet.data.clips import (
     even_numbers,
     even_views,
     source_frames,
-    training_clip,
+    training_view,
 )
 from nonlocalnet.data.sampling import at_rate, clip_at, even_clips
 from nonlocalnet.data.video import open_video
@@ -40,11 +40,11 @@ def test_by_time_is_by_frames_at_constant_30_fps(starts, short, total, frames, s
     np.testing.assert_array_equal(even_numbers(video, replace(config, fps=30.0), clips), by_frames)
 
 
-def test_a_training_clip_by_time_is_that_by_frames_at_30_fps(tmp_path):
+def test_a_training_view_by_time_is_that_by_frames_at_30_fps(tmp_path):
     video = open_video(write_video(tmp_path / "v.mp4", 40))
     for seed in range(5):
         clips = [
-            training_clip(video, replace(SMALL, fps=fps), np.random.default_rng(seed))
+            training_view(video, replace(SMALL, fps=fps), np.random.default_rng(seed)).frames
             for fps in (None, 30.0)
         ]
         np.testing.assert_array_equal(*clips)

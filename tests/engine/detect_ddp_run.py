@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nonlocalnet.data.coco import read_coco
-from nonlocalnet.engine.detect import run_test
+from nonlocalnet.engine.detect import run_detector_test
 from nonlocalnet.engine.processes import place
 from nonlocalnet.recipes.config import Machine
 from nonlocalnet.recipes.detection import detection_recipe
@@ -28,7 +28,7 @@ if __name__ == "__main__":
         machine=Machine(workers=0, accumulate=int(accumulate)),
         progress=False,
     )
-    results, lists = run_test(trained, val, workers=0)
+    results, lists = run_detector_test(trained, val, workers=0)
     if place()[0] == 0:
         results["scores"] = {kind: [e["score"] for e in entries] for kind, entries in lists.items()}
         (Path(out) / "tested.json").write_text(json.dumps(results))

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from nonlocalnet.data.clips import ClipConfig, to_input
-from nonlocalnet.data.longrange import CUT, SIZE, render, scene, write_frames
+from nonlocalnet.data.longrange import CUT, FPS, SIZE, render, scene
+from nonlocalnet.data.writing import write_frames
 from nonlocalnet.engine.cells import cell_maps
 from nonlocalnet.engine.classifier import Classifier
 from nonlocalnet.engine.explain import choose_blocks, explain, look
@@ -143,7 +144,7 @@ def test_a_position_outside_the_clip_is_refused(at):
 def example(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("explain") / "disc.mp4"
-    write_frames(path, render(scene(0, 0, "disc")))
+    write_frames(path, render(scene(0, 0, "disc")), FPS)
     clip = ClipConfig(frames=4, stride=6, crop=64, short_side=(64, 64), test_short_side=128)
     model = build("nl1_c2d_tiny", 2, width=4).eval()
     return Classifier(model, ["disc", "ring"], clip, {}), path

@@ -89,6 +89,13 @@ def test_blocks_inserted_after_freezing_train():
     assert model[1].nonlocal_block.norm.training
 
 
+def shiftless():
+    """A batch norm with a scale and no shift, as newer torch makes with bias=False."""
+    norm = nn.BatchNorm2d(3)
+    norm.bias = None  # type: ignore[assignment]
+    return norm
+
+
 @pytest.mark.parametrize(
     ("model", "call", "sentence"),
     [
@@ -96,6 +103,7 @@ def test_blocks_inserted_after_freezing_train():
         (nn.Conv2d(3, 3, 1), lambda m: precise_bn(m, [data()]), "no batch norm whose statistics"),
         (net(), lambda m: precise_bn(m, []), "no batch reached a batch norm"),
         (nn.Sequential(nn.BatchNorm2d(3, affine=False)), affine_bn, "'0' has no scale and shift"),
+        (nn.Sequential(shiftless()), affine_bn, "'0' has no scale and shift"),
         (
             nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)),
             freeze_bn,

@@ -10,7 +10,7 @@ from detectron_file import write_detectron
 
 from nonlocalnet.data.coco import read_coco
 from nonlocalnet.data.coco_shapes import write_shapes
-from nonlocalnet.engine.detect import detect, run_test
+from nonlocalnet.engine.detect import detect, run_detector_test
 from nonlocalnet.nn.insert import nonlocal_blocks, remove_nonlocal
 from nonlocalnet.recipes.config import Machine
 from nonlocalnet.recipes.detection import DETECTION_TABLES, RECIPES, detection_recipe
@@ -128,7 +128,7 @@ def rehearse(recipe, shapes, out):
         rows = list(csv.DictReader(file))
     losses = [float(row["train_loss"]) for row in rows if row["train_loss"]]
     assert len(losses) == 2 and np.isfinite(losses).all()
-    results, lists = run_test(trained, val, workers=0)
+    results, lists = run_detector_test(trained, val, workers=0)
     short = "mask" if task == "masks" else "kp"
     figures = {f"box_AP@{160}", f"box_AP75@{160}", f"{short}_AP50@{160}", f"{short}_AP75@{160}"}
     assert figures <= results["metrics"].keys()

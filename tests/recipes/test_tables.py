@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from nonlocalnet.nn.insert import nonlocal_blocks
 from nonlocalnet.recipes import charades, kinetics
-from nonlocalnet.recipes.check import rehearse, rehearse_all
+from nonlocalnet.recipes.rehearse import rehearse, rehearse_all
 from nonlocalnet.recipes.tables import TABLES, all_recipes, recipe_named
 
 PAPER = Path(__file__).parents[3] / "shared" / "paper" / "non-local-neural-networks.txt"

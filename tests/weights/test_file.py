@@ -8,7 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import nonlocalnet as nln
-from nonlocalnet.weights.file import read, write_atomically
+from nonlocalnet.files import write_atomically
+from nonlocalnet.weights.file import read
 
 CLIP = {"frames": 4, "stride": 1, "crop": 32, "short_side": [32, 40]}
 

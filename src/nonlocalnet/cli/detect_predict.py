@@ -40,7 +40,6 @@ def run(options) -> int:
     found = detect(file.model, image).above(options.score)
     pixels = (image.permute(1, 2, 0) * 255).round().byte().numpy()
     out = Path(options.out or f"{path.stem}-{'look' if at else 'detected'}.png")
-    out.parent.mkdir(parents=True, exist_ok=True)
     names = [file.labels.get(int(label), str(label)) for label in found.labels]
     if at:
         look = look_in_image(file.model, image, at, block=options.block)

@@ -28,10 +28,10 @@ def run(options) -> int:
     from nonlocalnet.cli.progress import progress_bar
     from nonlocalnet.data.coco import read_coco
     from nonlocalnet.engine.coco_ap import write_results
-    from nonlocalnet.engine.detect import run_test
+    from nonlocalnet.engine.detect import run_detector_test
     from nonlocalnet.engine.processes import join_processes
+    from nonlocalnet.files import write_atomically
     from nonlocalnet.weights.detector import read_detector
-    from nonlocalnet.weights.file import write_atomically
 
     if options.images is not None and options.images < 1:
         raise ValueError(f"--images must be 1 or more, got {options.images}")
@@ -39,7 +39,7 @@ def run(options) -> int:
     split = read_coco(options.data, options.split, model.config["task"])
     join_processes()
     with progress_bar("testing") as progress:
-        results, lists = run_test(
+        results, lists = run_detector_test(
             model, split, workers=options.workers, limit=options.images, progress=progress
         )
     if os.environ.get("RANK", "0") != "0":

@@ -88,13 +88,14 @@ def _decode_check() -> str:
     import tempfile
     from pathlib import Path
 
-    from nonlocalnet.data.longrange import render, scene, write_frames
+    from nonlocalnet.data.longrange import FPS, render, scene
     from nonlocalnet.data.video import open_video, read_frames
+    from nonlocalnet.data.writing import write_frames
 
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "check.mp4"
-            write_frames(path, render(scene(seed=0, index=0, label="disc")))
+            write_frames(path, render(scene(seed=0, index=0, label="disc")), FPS)
             began = time.perf_counter()
             video = open_video(path)
             frames = read_frames(video, range(video.frames))

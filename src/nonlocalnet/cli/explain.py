@@ -149,28 +149,23 @@ def _check(options, out: str | None) -> None:
 
 
 def _draw(found, out: Path, options) -> None:
-    """Draws beside the target and renames."""
+    from nonlocalnet.files import replacing
     from nonlocalnet.viz.arrows import draw_arrows
     from nonlocalnet.viz.cascade import draw_cascade
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(f".part-{out.name}")
-    try:
-        if out.suffix.lower() in MOVING:
-            _write_moving(found, beside, options.view)
-        elif options.style == "cascade":
-            draw_cascade(found.frames, found.look, beside, panels=options.panels)
-        else:
-            draw_arrows(found.frames, found.looks, beside, view=options.view, panels=options.panels)
-        beside.replace(out)
-    finally:
-        beside.unlink(missing_ok=True)
+    if out.suffix.lower() in MOVING:
+        with replacing(out) as part:
+            _write_moving(found, part, options.view)
+    elif options.style == "cascade":
+        draw_cascade(found.frames, found.look, out, panels=options.panels)
+    else:
+        draw_arrows(found.frames, found.looks, out, view=options.view, panels=options.panels)
 
 
 def _write_moving(found, path: Path, view: Literal["arrows", "heat", "both"]) -> None:
     import numpy as np
 
-    from nonlocalnet.data.longrange import write_frames
+    from nonlocalnet.data.writing import write_frames
     from nonlocalnet.viz.moving import FPS, moving_arrows
 
     pictures = list(moving_arrows(found.frames, found.seconds, found.look, view=view))

@@ -24,7 +24,7 @@ def run(options) -> int:
     """Writes the file and says how far its logits are from the network's."""
     from nonlocalnet.engine.classifier import load
     from nonlocalnet.engine.onnx_runtime import export_onnx
-    from nonlocalnet.weights.file import write_atomically
+    from nonlocalnet.files import write_atomically
 
     target = Path(options.onnx)
     if target.suffix != ".onnx":

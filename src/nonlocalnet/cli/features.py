@@ -36,7 +36,7 @@ def run(options) -> int:
     from nonlocalnet.data.video import BadVideo
     from nonlocalnet.engine.classifier import load
     from nonlocalnet.engine.features import features, settings_key
-    from nonlocalnet.weights.file import write_atomically
+    from nonlocalnet.files import write_atomically
 
     root, out = Path(options.data), Path(options.out)
     files = heap_of(root)

@@ -10,12 +10,6 @@ steps and tests one view, on generated clips that are smaller than its own unles
 
 Example: nonlocalnet recipes --table 2c"""
 
-HEADS = {"top1": "top-1", "top5": "top-5", "mAP": "mAP"}
-HEADS |= {"box_AP": "box", "box_AP50": "box50", "box_AP75": "box75"}
-HEADS |= {"mask_AP": "mask", "mask_AP50": "mask50", "mask_AP75": "mask75"}
-HEADS |= {"kp_AP": "kp", "kp_AP50": "kp50", "kp_AP75": "kp75"}
-HEADS |= {"top1_test": "test-1", "top5_test": "test-5", "avg_test": "avg"}
-
 
 def add_arguments(parser) -> None:
     """Options of the command."""
@@ -66,6 +60,8 @@ def _plain(table) -> dict:
 
 def _table(name: str, table) -> list[str]:
     """Title, heads and rows; systems of others have no recipe."""
+    from nonlocalnet.recipes.tables import HEADS
+
     first = max(len(row.words) for row in table.rows)
     second = max(len(row.recipe.name) for row in table.rows if row.recipe)
     heads = "".join(f"{HEADS[column]:>8}" for column in table.columns)
@@ -79,7 +75,7 @@ def _table(name: str, table) -> list[str]:
 
 
 def _check(recipes, full: bool, as_json: bool) -> int:
-    from nonlocalnet.recipes.check import STEPS, rehearse_all
+    from nonlocalnet.recipes.rehearse import STEPS, rehearse_all
 
     if not as_json:
         size = "its own size, 1 per step" if full else "reduced size, 2 per step"

@@ -114,10 +114,10 @@ def _run(options, names) -> int:
 
 def _render(options, names) -> int:
     """Draws the tables that have runs; of all tables it writes the page, of one it prints it."""
+    from nonlocalnet.files import write_atomically
     from nonlocalnet.recipes.answers import draw, markdown, page, runs_by_recipe
     from nonlocalnet.recipes.evidence import read_runs
     from nonlocalnet.recipes.experiments import EXPERIMENTS
-    from nonlocalnet.weights.file import write_atomically
 
     evidence = Path(options.evidence)
     files = sorted(evidence.glob("*.jsonl"))

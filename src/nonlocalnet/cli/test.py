@@ -73,9 +73,9 @@ def add_arguments(parser) -> None:
 def run(options) -> int:
     """Writes results.json and prints its metrics; of several processes only the first does."""
     from nonlocalnet.cli.progress import progress_bar
-    from nonlocalnet.cli.test_files import missing_videos, write_beside
+    from nonlocalnet.cli.test_files import write_beside
     from nonlocalnet.cli.test_report import write_report
-    from nonlocalnet.data.folder import SPLITS, read_folder
+    from nonlocalnet.data.folder import read_folder
     from nonlocalnet.engine.classifier import load
     from nonlocalnet.engine.partial import Partial
     from nonlocalnet.engine.processes import join_processes, place
@@ -83,17 +83,10 @@ def run(options) -> int:
     from nonlocalnet.engine.results import submission
     from nonlocalnet.engine.statistics import add_statistics
     from nonlocalnet.engine.testing import run_test
+    from nonlocalnet.files import write_atomically
     from nonlocalnet.models.optimize import optimize
-    from nonlocalnet.weights.file import write_atomically
 
-    if options.split not in SPLITS:
-        raise ValueError(f"--split must be one of {', '.join(SPLITS)}, got {options.split!r}")
-    if options.explorer < 0:
-        raise ValueError(f"--explorer must be 0 pages or more, got {options.explorer}")
-    if options.submission and options.prepared:
-        raise ValueError(
-            "--submission names videos by their files, and --prepared reads others; leave one out"
-        )
+    _check_options(options)
     protocol = Protocol.parse(
         options.views, options.combine or "mean", options.seed, options.softmax
     )
@@ -117,24 +110,7 @@ def run(options) -> int:
             reader=options.reader,
             prepared=options.prepared,
         )
-    if folder.labels != classifier.labels:
-        raise ValueError(
-            f"{options.data} has {len(folder.labels)} classes ({', '.join(folder.labels[:3])}, ...)"
-            f" but the model was trained on {len(classifier.labels)} "
-            f"({', '.join(classifier.labels[:3])}, ...); test on the same classes"
-        )
-    if classifier.metadata.get("multi_label", folder.multi_label) != folder.multi_label:
-        one, several = "one label per video", "several labels per video"
-        given, trained = (several, one) if folder.multi_label else (one, several)
-        raise ValueError(
-            f"{options.data} has {given}, but the model was trained on {trained}; "
-            "test on data of the same kind"
-        )
-    if options.submission and not folder.multi_label:
-        raise ValueError(
-            f"{options.data} has one label per video, and --submission is for several (Charades); "
-            "results.json has the scores of every video"
-        )
+    _check_data(options, classifier, folder)
     if first and not options.json:
         for sentence in folder.warnings:
             print(f"warning: {sentence}")
@@ -156,13 +132,7 @@ def run(options) -> int:
         )
     if not first:
         return 0
-    results["protocol"]["optimized"] = options.optimize
-    results["faults"] = [*folder.bad, *results["faults"]]
-    results["protocol"]["split"] = f"{options.split}, drawn by {folder.split_by}"
-    missing = folder.missing[options.split]
-    results["faults"] += [f"{row.where}: no file {row.path}" for row in missing]
-    results["protocol"]["missing"] += len(folder.bad) + len(missing)
-    results["missing"] = missing_videos(folder, options.split, results)
+    _complete(results, folder, options)
     add_statistics(results)
     write_atomically(out, json.dumps(results, indent=1).encode())
     if options.submission:
@@ -174,7 +144,61 @@ def run(options) -> int:
     partial.remove()
     if options.json:
         print(json.dumps(results["metrics"]))
-        return 0
+    else:
+        _tell(results, out, [path.name for path in beside], options.submission)
+    return 0
+
+
+def _check_options(options) -> None:
+    """Says what cannot be before anything is opened."""
+    from nonlocalnet.data.folder import SPLITS
+
+    if options.split not in SPLITS:
+        raise ValueError(f"--split must be one of {', '.join(SPLITS)}, got {options.split!r}")
+    if options.explorer < 0:
+        raise ValueError(f"--explorer must be 0 pages or more, got {options.explorer}")
+    if options.submission and options.prepared:
+        raise ValueError(
+            "--submission names videos by their files, and --prepared reads others; leave one out"
+        )
+
+
+def _check_data(options, classifier, folder) -> None:
+    """Whether the data are of the classes and the kind that the model was trained on."""
+    if folder.labels != classifier.labels:
+        raise ValueError(
+            f"{options.data} has {len(folder.labels)} classes ({', '.join(folder.labels[:3])}, ...)"
+            f" but the model was trained on {len(classifier.labels)} "
+            f"({', '.join(classifier.labels[:3])}, ...); test on the same classes"
+        )
+    if classifier.metadata.get("multi_label", folder.multi_label) != folder.multi_label:
+        one, several = "one label per video", "several labels per video"
+        given, trained = (several, one) if folder.multi_label else (one, several)
+        raise ValueError(
+            f"{options.data} has {given}, but the model was trained on {trained}; "
+            "test on data of the same kind"
+        )
+    if options.submission and not folder.multi_label:
+        raise ValueError(
+            f"{options.data} has one label per video, and --submission is for several (Charades); "
+            "results.json has the scores of every video"
+        )
+
+
+def _complete(results, folder, options) -> None:
+    """Adds what the test itself cannot know: how the data were split, and what they lack."""
+    from nonlocalnet.cli.test_files import missing_videos
+
+    results["protocol"]["optimized"] = options.optimize
+    results["faults"] = [*folder.bad, *results["faults"]]
+    results["protocol"]["split"] = f"{options.split}, drawn by {folder.split_by}"
+    missing = folder.missing[options.split]
+    results["faults"] += [f"{row.where}: no file {row.path}" for row in missing]
+    results["protocol"]["missing"] += len(folder.bad) + len(missing)
+    results["missing"] = missing_videos(folder, options.split, results)
+
+
+def _tell(results, out: Path, beside: list[str], submission: str | None) -> None:
     for name, value in results["metrics"].items():
         low, high = (100 * limit for limit in results["intervals"][name])
         print(f"{name:<20} {100 * value:6.2f} %   95 % interval {low:.2f} to {high:.2f}")
@@ -185,10 +209,9 @@ def run(options) -> int:
     counts = results["protocol"]
     print(
         f"{counts['evaluated']} videos tested, {counts['missing']} unreadable or missing; "
-        f"written to {out}{f' and {options.submission}' if options.submission else ''}; "
-        f"beside it {', '.join(path.name for path in beside)}"
+        f"written to {out}{f' and {submission}' if submission else ''}; "
+        f"beside it {', '.join(beside)}"
     )
-    return 0
 
 
 def _coverage(results) -> str:

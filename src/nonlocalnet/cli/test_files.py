@@ -43,7 +43,7 @@ def write_beside(out: Path, results: dict[str, Any]) -> list[Path]:
     from nonlocalnet.data.optional import MissingLibrary, require
     from nonlocalnet.engine.perclass import confusion, per_class
     from nonlocalnet.engine.statistics import is_multi_label
-    from nonlocalnet.weights.file import write_atomically
+    from nonlocalnet.files import write_atomically
 
     def beside(name: str) -> Path:
         return out.with_name(name if out.stem == "results" else f"{out.stem}_{name}")

@@ -32,10 +32,10 @@ def write_report(
         worst: Videos to explore; a network without a non-local block has nothing to explore.
     """
     from nonlocalnet.engine.logs import read_metrics
+    from nonlocalnet.files import write_atomically
     from nonlocalnet.recipes.curves import run_curve
     from nonlocalnet.viz.curves import draw_curves
     from nonlocalnet.viz.report import Picture, Section, report_page
-    from nonlocalnet.weights.file import write_atomically
 
     name = "" if out.stem == "results" else f"{out.stem}_"
     sections = [Section(title="Figures", text=_counts(results), table=_figures(results))]

@@ -39,7 +39,7 @@ def run(options) -> int:
     from nonlocalnet.cli.progress import progress_bar
     from nonlocalnet.engine.classifier import load
     from nonlocalnet.engine.timeline import timeline
-    from nonlocalnet.weights.file import write_atomically
+    from nonlocalnet.files import write_atomically
 
     form = FORMS.get(Path(options.out).suffix.lower()) if options.out else None
     if options.out and form is None:

@@ -199,13 +199,6 @@ def training_view(video: Video, config: ClipConfig, rng: np.random.Generator) ->
     )
 
 
-def training_clip(
-    video: Video, config: ClipConfig, rng: np.random.Generator
-) -> np.ndarray:  # (frames, crop, crop, 3) uint8
-    """The pixels of a `training_view`."""
-    return training_view(video, config, rng).frames
-
-
 def video_views(
     video: Video, config: ClipConfig, views: tuple[int, int] | None, seed: int = 0, index: int = 0
 ) -> Views:

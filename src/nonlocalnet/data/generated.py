@@ -11,6 +11,7 @@ import numpy as np
 
 from nonlocalnet.data.longrange import (
     EDGE,
+    FPS,
     FRAMES,
     HUES,
     SIZE,
@@ -18,9 +19,8 @@ from nonlocalnet.data.longrange import (
     Thing,
     render,
     tracks,
-    write_csv,
-    write_frames,
 )
+from nonlocalnet.data.writing import write_csv, write_frames
 
 MOTIONS = ("falls", "rises")
 SHAPES = {"cross": "blue", "disc": "orange"}
@@ -129,7 +129,7 @@ def _write(
     """The videos and their videos.csv; the first `train` of them are for training."""
     rows = []
     for index, (name, scene) in enumerate(zip(names, scenes, strict=True)):
-        write_frames(folder / name, render(scene))
+        write_frames(folder / name, render(scene), FPS)
         rows.append((name, scene.label, "train" if index < train else "test"))
     write_csv(folder / "videos.csv", ["path", column, "split"], rows)
 

@@ -14,14 +14,13 @@ training videos beyond that is memory. One block that relates all positions of a
 network otherwise the same, can carry the ring's hue to the shape that matches it.
 """
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nonlocalnet.data.optional import require
+from nonlocalnet.data.writing import write_csv, write_frames
 
 SIZE = 64  # px, height and width
 FPS = 10
@@ -125,26 +124,6 @@ def _paint(picture: np.ndarray, thing: Thing, centre: tuple[float, float]) -> No
     picture[rows, columns] += inside * (np.array(HUES[thing.hue]) - picture[rows, columns])
 
 
-def write_frames(path: str | Path, frames: np.ndarray, fps: int = FPS) -> None:
-    """Encodes uint8 RGB frames (T, H, W, 3) as H.264, in one thread: the same file every time.
-
-    Raises:
-        MissingLibrary: PyAV is not installed.
-    """
-    av = require("av", "writing videos", "video")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.thread_count = 1
-        stream.options = {"crf": "16", "preset": "ultrafast", "bf": "0"}
-        for picture in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-
-
 def write_longrange(
     folder: str | Path,
     *,
@@ -177,7 +156,7 @@ def write_longrange(
     for index in range(train + test):
         one = scene(seed, index, CLASSES[index % len(CLASSES)])
         name = f"{one.label}/{index:05d}.mp4"
-        write_frames(folder / name, render(one))
+        write_frames(folder / name, render(one), FPS)
         listed.append((name, one.label, "train" if index < train else "test"))
         for role, thing in (("cue", one.cue), ("partner", one.partner)):
             ends = (round(v, 2) for at in (thing.first, thing.last) for v in thing.centre(at))
@@ -186,12 +165,6 @@ def write_longrange(
     columns = "path,role,shape,hue,first,last,first_y,first_x,last_y,last_x"
     write_csv(folder / "places.csv", columns.split(","), places)
     write_csv(folder / "videos.csv", ["path", "label", "split"], listed)
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A header and rows, UTF-8, the same bytes on every system."""
-    with path.open("w", newline="", encoding="utf-8") as lines:
-        csv.writer(lines, lineterminator="\n").writerows([header, *rows])
 
 
 def _distance(shape: str, y: np.ndarray, x: np.ndarray) -> np.ndarray:

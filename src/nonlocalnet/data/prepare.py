@@ -6,7 +6,6 @@ Frame k of a prepared file is frame k of its source, at the same time.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -21,6 +20,7 @@ from nonlocalnet.data.killable import run_killable
 from nonlocalnet.data.optional import require
 from nonlocalnet.data.readers.array import times_file
 from nonlocalnet.data.video import Video, open_video, read_each, require_reader, scaled_size
+from nonlocalnet.files import replacing, write_atomically
 
 TICKS = 90_000  # per second, of the time stamps written
 
@@ -81,7 +81,7 @@ def prepare(
             f"{settings}: this cache holds {settings.read_text(encoding='utf-8').strip()}, "
             f"asked for {json.dumps(asdict(how))}; choose another folder with --out"
         )
-    settings.write_text(json.dumps(asdict(how)) + "\n", encoding="utf-8")
+    write_atomically(settings, (json.dumps(asdict(how)) + "\n").encode())
     by_content = {row.hash: row for row in good if not how.file(cache, row).exists()}
     done = len({row.hash for row in good}) - len(by_content)
     progress(done, done + len(by_content))
@@ -128,16 +128,13 @@ def write_prepared(root: Path, cache: Path, how: Preparation, reader: str | None
     video = open_video(root / row.path, reader, fps=row.fps)
     short_side = min(how.short_side, video.height, video.width)
     target = how.file(cache, row)
-    part = cache / f"{target.stem}.{os.getpid()}.part{target.suffix}"
-    try:
-        if how.form == "frames":
-            np.save(times_file(target), video.seconds)
-            _write_frames(part, video, short_side)
-        else:
+    with replacing(target) as part:
+        if how.form == "video":
             _write_video(part, video, short_side)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+            return
+        with replacing(times_file(target)) as times:
+            np.save(times, video.seconds)
+        _write_frames(part, video, short_side)
 
 
 def _write_frames(path: Path, video: Video, short_side: int) -> None:

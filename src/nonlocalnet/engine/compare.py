@@ -14,7 +14,6 @@ import numpy as np
 
 from nonlocalnet.engine.protocol import JITTER
 from nonlocalnet.engine.statistics import (
-    RESAMPLES,
     Figure,
     bootstrap,
     figures,
@@ -39,7 +38,6 @@ def compare(
     *,
     allow: Collection[str] = (),
     seed: int = 0,
-    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Differences b - a on the videos that both tested.
 
@@ -48,7 +46,6 @@ def compare(
         b: The same of another test of the same set.
         allow: Fields of the protocol that may differ, because they are what is compared.
         seed: Of the bootstrap.
-        resamples: How many sets of videos it draws.
 
     Returns:
         `videos` (compared), `only_a` and `only_b` (left out, since the other file lacks them), and
@@ -94,7 +91,6 @@ def compare(
         {name: _difference(of_a[name], of_b[name]) for name in names},
         len(pairs),
         seed=seed,
-        resamples=resamples,
     )
     return {
         "videos": len(pairs),

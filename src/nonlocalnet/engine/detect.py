@@ -105,7 +105,7 @@ def figures_of(split: CocoSplit, found: Mapping[int, Found]) -> dict[str, float 
     return figures
 
 
-def run_test(
+def run_detector_test(
     model: Any,
     split: CocoSplit,
     *,

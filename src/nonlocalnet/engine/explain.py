@@ -260,12 +260,13 @@ def explain(
     hosts = choose_blocks(model, block)
     maps = cell_maps(model)
     apart = round(max(maps[host].stride[0] for host in hosts))
-    here = int(np.abs(video.seconds - at[0]).argmin())
+    times = video.seconds  # read from the file
+    here = int(np.abs(times - at[0]).argmin())
     numbers, shifts = clips_around(video, here, config, clips, apart)
     frames = read_frames(video, numbers, config.test_short_side)
     scale = frames.shape[1] / video.height, frames.shape[2] / video.width
     down, right = to_px(at, scale, frames.shape[1:3])
-    frame = int(np.abs(video.seconds[numbers] - at[0]).argmin())
+    frame = int(np.abs(times[numbers] - at[0]).argmin())
     device = next(model.parameters()).device
     found: list[list[Look]] = []
     scores = []
@@ -282,7 +283,7 @@ def explain(
         score=float(mean[best]),
         clips=len(shifts),
         frames=frames,
-        seconds=video.seconds[numbers],
+        seconds=times[numbers],
         scale=scale,
         looks=[
             mean_look(each, shifts, maps[each[0].block].stride[0], top)

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from nonlocalnet.engine.classifier import Classifier
 from nonlocalnet.engine.explain import Look
-from nonlocalnet.engine.statistics import interval
+from nonlocalnet.engine.statistics import RESAMPLES, interval
 from nonlocalnet.engine.testing import clip_scores
 from nonlocalnet.nn.probe import unnoticed
 
 DRAWS = 20
-RESAMPLES = 2000
 SHARE = 0.1  # of all keys, hidden at most
 
 
@@ -110,7 +109,7 @@ def faithfulness(
     )
 
 
-def mean_gain(found: Sequence[Faithful], seed: int = 0) -> tuple[float, list[float]]:
+def mean_gain(found: Sequence[Faithful]) -> tuple[float, list[float]]:
     """The mean over videos of `Faithful.gain`, and its 95 % bootstrap interval.
 
     Example:
@@ -119,7 +118,7 @@ def mean_gain(found: Sequence[Faithful], seed: int = 0) -> tuple[float, list[flo
         (0.25, [0.25, 0.25])
     """
     gains = np.array([each.gain for each in found])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     drawn = rng.choice(gains, (RESAMPLES, len(gains))).mean(1)
     return float(gains.mean()), interval(drawn)
 

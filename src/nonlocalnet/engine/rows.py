@@ -13,7 +13,6 @@ from nonlocalnet.engine.explain import block_inputs
 from nonlocalnet.models.resnet import VideoResNet
 
 AT_ONCE = 4_000_000  # weights computed together
-SOFTMAX = ("gaussian", "embedded_gaussian", "gaussian_distance")
 Axes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 

@@ -28,9 +28,6 @@ def estimate(
     row: Sequence[Figure],
     videos: int,
     base: Sequence[Figure] | None = None,
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
 ) -> Estimate:
     """Mean of a figure over seeds, or of its difference from `base` seed by seed.
 
@@ -38,8 +35,6 @@ def estimate(
         row: The figure of each seed, as a function of how often each video counts.
         videos: How many videos there are.
         base: The same of another network, for the same seeds in the same order.
-        seed: Of the bootstrap.
-        resamples: How many sets of seeds and videos it draws.
 
     Raises:
         ValueError: No seed, or other seeds in `base`.
@@ -58,15 +53,15 @@ def estimate(
             f"figures of {len(row)} seeds and of {len(row if base is None else base)} seeds of the "
             "base; give the same seeds of both, at least one"
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     chosen = list(range(len(row)))
 
     def mean_of(counts: np.ndarray, seeds: Sequence[int]) -> float:
         values = [row[s](counts) - (base[s](counts) if base else 0.0) for s in seeds]
         return float(np.mean(values))
 
-    drawn = np.empty(resamples)
-    for i in range(resamples):
+    drawn = np.empty(RESAMPLES)
+    for i in range(RESAMPLES):
         counts = np.bincount(rng.integers(videos, size=videos), minlength=videos)
         drawn[i] = mean_of(counts, rng.integers(len(row), size=len(row)).tolist())
     low, high = interval(drawn)

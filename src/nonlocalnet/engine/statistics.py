@@ -18,6 +18,7 @@ from nonlocalnet.engine.metrics import mean_average_precision
 Figure = Callable[[np.ndarray], float]
 """From how often each video counts (videos,) to a share of 1."""
 RESAMPLES = 2000
+SEED = 0  # of the intervals in results.json
 LEVEL = 0.95
 TOP = (1, 5)
 
@@ -120,16 +121,16 @@ def bootstrap(
     return drawn
 
 
-def interval(drawn: np.ndarray, level: float = LEVEL) -> list[float]:
-    """[low, high] that leaves out the same share at both ends (percentiles).
+def interval(drawn: np.ndarray) -> list[float]:
+    """[low, high] that holds 95 % and leaves out the same share at both ends (percentiles).
 
     Sets in which the figure does not exist (no positive of any class) are left out.
 
     Example:
-        >>> interval(np.arange(101), level=0.5)
-        [25.0, 75.0]
+        >>> [round(limit) for limit in interval(np.arange(201))]
+        [5, 195]
     """
-    outside = (1 - level) / 2
+    outside = (1 - LEVEL) / 2
     return [float(v) for v in np.nanquantile(drawn, (outside, 1 - outside))]
 
 
@@ -224,24 +225,23 @@ def _weighted_map(scores: np.ndarray, targets: np.ndarray) -> Figure:
     return figure
 
 
-def add_statistics(results: dict[str, Any], *, seed: int = 0) -> None:
+def add_statistics(results: dict[str, Any]) -> None:
     """Adds the clips' figures, `intervals` (95 %) and, with missing videos, `bounds`, stamped.
 
     Args:
         results: Of `run_test`, with all its missing videos; changed in place.
-        seed: Of the bootstrap.
     """
     if not results["metrics"]:
         return
     stamp = next(iter(results["metrics"])).partition("@")[2]
     found = figures(results)
     once = np.ones(len(results["videos"]))
-    drawn = bootstrap(found, len(once), seed=seed)
+    drawn = bootstrap(found, len(once), seed=SEED)
     for name, figure in found.items():
         results["metrics"].setdefault(f"{name}@{stamp}", figure(once))
     results["intervals"] = {f"{name}@{stamp}": interval(draws) for name, draws in drawn.items()}
     results["interval_method"] = (
-        f"{100 * LEVEL:g} %, percentiles of {RESAMPLES} bootstrap sets of videos, seed {seed}"
+        f"{100 * LEVEL:g} %, percentiles of {RESAMPLES} bootstrap sets of videos, seed {SEED}"
     )
     if limits := bounds(results):
         results["bounds"] = {f"{name}@{stamp}": limit for name, limit in limits.items()}

@@ -101,8 +101,8 @@ def build_detector(
     bn_eps: float = 1e-5,
     min_size: Sequence[int] = (800,),
     max_size: int = 1333,
-    mean: Sequence[float] = (0.485, 0.456, 0.406),
-    std: Sequence[float] = (0.229, 0.224, 0.225),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     **options: Any,
 ) -> GeneralizedRCNN:
     """A detector with fresh weights; `config` holds what it was built from.
@@ -120,8 +120,8 @@ def build_detector(
         bn_eps: Of the frozen batch norm; torchvision's own COCO weights need 0.
         min_size: px, shorter side; in training one of them is drawn, in tests the last is taken.
         max_size: px, longest side.
-        mean: Of RGB in 0 .. 1, subtracted.
-        std: Divides.
+        mean: Of RGB in 0 .. 1, subtracted; None: ImageNet's.
+        std: Divides; None: ImageNet's.
         **options: More arguments of torchvision's MaskRCNN or KeypointRCNN.
 
     Raises:
@@ -144,8 +144,8 @@ def build_detector(
     settings: dict[str, Any] = {
         "min_size": tuple(min_size),
         "max_size": max_size,
-        "image_mean": list(mean),
-        "image_std": list(std),
+        "image_mean": mean,
+        "image_std": std,
         "box_head": TwoMLPHead(sizes.fpn * 7**2, sizes.box_head),
         "box_predictor": FastRCNNPredictor(sizes.box_head, num_classes),
         "rpn_anchor_generator": AnchorGenerator(
@@ -156,6 +156,7 @@ def build_detector(
     }
     model = _with_heads(task, backbone, sizes, num_classes, num_keypoints, settings)
     _insert(model, trunk, nonlocal_ or {}, head_nonlocal, block or {})
+    transform: Any = model.transform
     model.config = {  # type: ignore[assignment]
         "task": task,
         "trunk": trunk,
@@ -168,8 +169,8 @@ def build_detector(
         "bn_eps": bn_eps,
         "min_size": list(min_size),
         "max_size": max_size,
-        "mean": list(mean),
-        "std": list(std),
+        "mean": list(transform.image_mean),
+        "std": list(transform.image_std),
         **options,
     }
     return model

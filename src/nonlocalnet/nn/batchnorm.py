@@ -5,19 +5,26 @@ Source   Sec. 5.1 freezes all batch norms of the 128-frame networks; the release
 Floor    nn.
 """
 
-from collections.abc import Iterable, Iterator
+# torch leaves the types of many of its functions open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules import batchnorm
 
 from nonlocalnet.nn.insert import nonlocal_blocks
 from nonlocalnet.nn.probe import unnoticed
 
+AnyBatchNorm = batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
+"""What all batch norms are."""
 
-class FrozenBatchNorm(_BatchNorm):
+
+class FrozenBatchNorm(AnyBatchNorm):
     """A batch norm of 1-D, 2-D or 3-D input that stays in eval mode, whatever `train` says."""
 
     def train(self, mode: bool = True) -> "FrozenBatchNorm":
@@ -59,7 +66,7 @@ def freeze_bn(model: nn.Module, affine: bool = True, blocks: bool = True) -> lis
     norms = {
         name: part
         for name, part in model.named_modules()
-        if isinstance(part, _BatchNorm) and part not in apart
+        if isinstance(part, AnyBatchNorm) and part not in apart
     }
     if not norms:
         raise ValueError("the model has no batch norm, so nothing would be frozen")
@@ -104,7 +111,11 @@ def affine_bn(model: nn.Module) -> list[str]:
         >>> affine_bn(net), net[0].weight.item(), net[0].bias.item()
         (['0'], 0.49999937415122986, -1.4999980926513672)
     """
-    plain = [n for n, m in model.named_modules() if isinstance(m, _BatchNorm) and not m.affine]
+    plain = [
+        name
+        for name, part in model.named_modules()
+        if isinstance(part, AnyBatchNorm) and len(list(part.parameters(recurse=False))) < 2
+    ]
     if plain:
         raise ValueError(f"{plain[0]!r} has no scale and shift to fold into; use freeze_bn")
     names = freeze_bn(model)
@@ -147,7 +158,7 @@ def precise_bn(model: nn.Module, batches: Iterable[Any]) -> list[str]:
     norms = {
         part: name
         for name, part in model.named_modules()
-        if isinstance(part, _BatchNorm)
+        if isinstance(part, AnyBatchNorm)
         and not isinstance(part, FrozenBatchNorm)
         and part.running_mean is not None
     }
@@ -184,9 +195,9 @@ def precise_bn(model: nn.Module, batches: Iterable[Any]) -> list[str]:
 
 
 @contextmanager
-def forgetful_bn(model: nn.Module) -> Iterator[None]:
+def forgetful_bn(model: nn.Module) -> Generator[None]:
     """Inside, batch norms in training mode leave their running statistics as they are."""
-    norms: list[Any] = [part for part in model.modules() if isinstance(part, _BatchNorm)]
+    norms: list[Any] = [part for part in model.modules() if isinstance(part, AnyBatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     try:
         for norm in norms:

@@ -6,6 +6,10 @@ Letters  B batch, C channels, D inner channels, S the spatial axes (T, H, W), (H
 Floor    nn.
 """
 
+# torch leaves the types of many of its functions open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 import math
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -13,13 +17,13 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.conv import _ConvNd
 
 from nonlocalnet.ops.operation import ENGINES, Engine, nonlocal_op
 from nonlocalnet.ops.pairwise import KINDS, Kind, accumulator, nonlocal_weights
 
 Extent = Literal["spacetime", "space", "time"]
 EXTENTS: tuple[str, ...] = get_args(Extent)
+Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
@@ -100,7 +104,7 @@ class NonLocalBlock(nn.Module):
     def reset_parameters(self) -> None:
         """Draw the starting weights again: He et al. 2015, then the identity of Sec. 4.1."""
         for module in self.children():
-            if isinstance(module, _ConvNd):
+            if isinstance(module, Conv):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(bias_of(module))
         if self.w_f is not None:
@@ -257,13 +261,13 @@ class NonLocalBlock(nn.Module):
             raise ValueError(f"this block takes (B, {self.channels}, {axes}), got {tuple(x.shape)}")
 
 
-def bias_of(conv: _ConvNd) -> Tensor:
+def bias_of(conv: Conv) -> Tensor:
     """The bias of a convolution that has one, as all of a block's do."""
     assert conv.bias is not None
     return conv.bias
 
 
-def _project(tokens: Tensor, *convs: _ConvNd) -> Tensor:
+def _project(tokens: Tensor, *convs: Conv) -> Tensor:
     """The 1x1 convolutions of (B, N, C) tokens side by side, in one matrix product."""
     weights, biases = [conv.weight.flatten(1) for conv in convs], [bias_of(conv) for conv in convs]
     if len(convs) == 1:  # joining one would still copy it
@@ -271,7 +275,7 @@ def _project(tokens: Tensor, *convs: _ConvNd) -> Tensor:
     return F.linear(tokens, torch.cat(weights), torch.cat(biases))
 
 
-def _project_back(y: Tensor, conv: _ConvNd, x: Tensor) -> Tensor:  # y (B, N, D)
+def _project_back(y: Tensor, conv: Conv, x: Tensor) -> Tensor:  # y (B, N, D)
     """The 1x1 convolution of tokens as a map of the shape and memory layout of x."""
     weight, bias = conv.weight.flatten(1), bias_of(conv)
     if x.stride(1) == 1:  # channels last: tokens as they are

@@ -7,6 +7,10 @@ matrix products take. So nothing here copies a map, and none of it has a gradien
 Floor    nn.
 """
 
+# torch leaves the types of many of its functions open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 import copy
 import math
 from typing import Any
@@ -14,14 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
-from nonlocalnet.nn.block import NonLocalBlock, bias_of
+from nonlocalnet.nn.batchnorm import AnyBatchNorm
+from nonlocalnet.nn.block import Conv, NonLocalBlock, bias_of
 from nonlocalnet.ops.operation import LARGE
 
 
-def fold_norm(conv: _ConvNd, norm: nn.Module | None) -> tuple[Tensor, Tensor]:
+def fold_norm(conv: Conv, norm: nn.Module | None) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution that does both in eval mode.
 
     Example:
@@ -34,11 +37,12 @@ def fold_norm(conv: _ConvNd, norm: nn.Module | None) -> tuple[Tensor, Tensor]:
     weight = conv.weight.detach().double()
     bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach().double()
     if norm is not None:
-        assert isinstance(norm, _BatchNorm)
+        assert isinstance(norm, AnyBatchNorm)
         assert norm.running_mean is not None and norm.running_var is not None
         scale = (norm.running_var.double() + norm.eps).rsqrt()
-        scale = scale if norm.weight is None else scale * norm.weight.detach().double()
-        shift = 0.0 if norm.bias is None else norm.bias.detach().double()
+        own: Any = norm  # whose scale and shift may be None, whatever torch says of their types
+        scale = scale if own.weight is None else scale * own.weight.detach().double()
+        shift = 0.0 if own.bias is None else own.bias.detach().double()
         weight = weight * scale.view(-1, *[1] * (weight.ndim - 1))
         bias = (bias - norm.running_mean.double()) * scale + shift
     return weight.to(conv.weight.dtype), bias.to(conv.weight.dtype)
@@ -241,10 +245,10 @@ def folded_block(block: NonLocalBlock) -> FoldedBlock:
     folded.norm = None
     folded.__class__ = FoldedBlock
     if block.embeds:
-        folded.queries = ClipConv(block.theta)
+        folded.queries = ClipConv(folded.theta)
         both: Any = nn.Conv3d(block.channels, 2 * block.inner_channels, 1)
-        both.weight.data = torch.cat([block.phi.weight.data, block.g.weight.data])
-        both.bias.data = torch.cat([block.phi.bias.data, block.g.bias.data])
+        both.weight.data = torch.cat([folded.phi.weight, folded.g.weight])
+        both.bias.data = torch.cat([folded.phi.bias, folded.g.bias])
         folded.keys = ClipConv(both)
     folded.back = ClipConv(folded.w_z)
     return folded

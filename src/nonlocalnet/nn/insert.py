@@ -6,6 +6,10 @@ host. The host's own keys and code stay as they were.
 Floor    nn.
 """
 
+# torch leaves the types of many of its functions open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 import difflib
 from collections.abc import Sequence
 from typing import Any
@@ -70,11 +74,11 @@ def remove_nonlocal(model: nn.Module) -> list[str]:
 
     Blocks that a network was built with, and calls itself, stay.
     """
-    removed = []
+    removed: list[str] = []
     for name, host in list(model.named_modules()):
-        hooks = [key for key, hook in host._forward_hooks.items() if hook is _run_block]
-        for key in hooks:
-            del host._forward_hooks[key]
+        hooks = host._forward_hooks  # pyright: ignore[reportPrivateUsage]: they stand nowhere else
+        for key in [key for key, hook in hooks.items() if hook is _run_block]:
+            del hooks[key]
             delattr(host, CHILD)
             removed.append(f"{name}.{CHILD}".lstrip("."))
     return removed
@@ -103,7 +107,7 @@ def _resolve(name: str, modules: dict[str, nn.Module]) -> str:
         near = difflib.get_close_matches(name, modules, n=3, cutoff=0.0)
         raise ValueError(f"the model has no layer {name!r}; nearest: {', '.join(near)}")
     module = modules[name]
-    while type(module).forward is nn.Sequential.forward and len(module._modules):
+    while type(module).forward is nn.Sequential.forward and len(list(module.children())):
         last, module = list(module.named_children())[-1]
         name = f"{name}.{last}".lstrip(".")
     return name

@@ -3,7 +3,11 @@
 Floor    nn.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+# torch leaves the types of many of its functions open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +26,7 @@ class FeatureMap:
 
 
 @contextmanager
-def unnoticed(model: nn.Module) -> Iterator[None]:
+def unnoticed(model: nn.Module) -> Generator[None]:
     """Eval mode without gradients inside; modes and random state as before, outside."""
     modes = [(module, module.training) for module in model.modules()]
     tensors = [*model.parameters(), *model.buffers()]

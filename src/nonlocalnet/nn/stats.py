@@ -3,6 +3,10 @@
 Floor    nn.
 """
 
+# torch leaves the types of many of its functions open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 import math
 import warnings
 from dataclasses import dataclass

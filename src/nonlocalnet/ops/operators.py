@@ -17,17 +17,18 @@ def fold_vmapped(operator: Callable[..., Any]) -> Callable[..., Any]:
         def fold(argument: Any, axis: int | None) -> Any:
             if not isinstance(argument, Tensor):
                 return argument
-            if axis is None:
-                mapped = argument.expand(info.batch_size, *argument.shape)
-            else:
-                mapped = argument.movedim(axis, 0)
+            whole = (info.batch_size, *argument.shape)
+            mapped: Tensor = argument.expand(whole) if axis is None else argument.movedim(axis, 0)
             return mapped.flatten(0, 1)
+
+        def unfold(result: Any) -> Any:
+            return result.unflatten(0, (info.batch_size, -1))
 
         folded = [fold(*pair) for pair in zip(arguments, in_dims, strict=True)]
         results = operator(*folded)
         if isinstance(results, Tensor):
-            return results.unflatten(0, (info.batch_size, -1)), 0
-        unfolded = tuple(result.unflatten(0, (info.batch_size, -1)) for result in results)
+            return unfold(results), 0
+        unfolded = tuple(map(unfold, results))
         return unfolded, (0,) * len(unfolded)
 
     return rule

@@ -7,13 +7,15 @@ Floor    ops: pure functions of tensors; no parameters, no state, no device move
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 Kind = Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation", "gaussian_distance"]
 KINDS: tuple[str, ...] = get_args(Kind)
+SOFTMAX = ("gaussian", "embedded_gaussian", "gaussian_distance")
+"""Kinds whose rows sum to 1; the others divide by the number of keys."""
 
 
 def nonlocal_weights(
@@ -77,7 +79,7 @@ def nonlocal_weights(
         return torch.softmax(scale * logits, dim=-1)
 
 
-def full_precision(x: Tensor) -> AbstractContextManager:
+def full_precision(x: Tensor) -> AbstractContextManager[Any]:
     """Autocast off on the tensor's device; "meta", where there is no data, knows no autocast."""
     return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 

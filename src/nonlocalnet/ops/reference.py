@@ -41,7 +41,7 @@ def nonlocal_by_loops(
         >>> nonlocal_by_loops(one, one, one, kind="dot_product").flatten().tolist()
         [1.0, 1.0]
     """
-    responses = []
+    responses: list[Tensor] = []
     for i in range(len(theta)):
         keys = range(len(phi)) if extent is None else extent(i)
         f = [pair(theta[i], phi[j], kind, scale, w_f) for j in keys]

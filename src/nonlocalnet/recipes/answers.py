@@ -7,9 +7,9 @@ from pathlib import Path
 from nonlocalnet.engine.seeds import Estimate, estimate
 from nonlocalnet.recipes.evidence import Run, read_runs
 from nonlocalnet.recipes.experiments import EXPERIMENTS, Experiment
+from nonlocalnet.recipes.tables import HEADS
 from nonlocalnet.viz.beside import Pair, draw_beside
 
-HEADS = {"top1": "top-1", "top5": "top-5", "mAP": "mAP"}
 MISSING = "not run yet"
 
 
@@ -80,9 +80,9 @@ def answers(experiment: Experiment, runs: Mapping[str, list[Run]]) -> list[Answe
 
 def markdown(experiment: Experiment, runs: Mapping[str, list[Run]]) -> str:
     """The table's rows, then its comparisons."""
-    heads = [HEADS.get(column, column) for column in experiment.columns]
+    heads = [HEADS[column] for column in experiment.columns]
     first = experiment.columns[0]
-    head = ["row", *(f"{h}, paper" for h in heads), f"{HEADS.get(first, first)}, ours"]
+    head = ["row", *(f"{h}, paper" for h in heads), f"{HEADS[first]}, ours"]
     head += ["seeds", "parameters", "multiply-adds", "training"]
     lines = [_line(head), _line(["---"] * len(head))]
     for row in experiment.rows:
@@ -128,7 +128,9 @@ def page(evidence: Path) -> str:
         wanted = [recipe.name for recipe in experiment.recipes]
         ran = {data: runs for data, runs in sets.items() if any(r in runs for r in wanted)}
         if not ran:
-            why = f"{MISSING}: {experiment.open or 'no run of its rows is in the evidence files'}"
+            why = (
+                f"{MISSING}: {experiment.left_out or 'no run of its rows is in the evidence files'}"
+            )
             parts += [f"**Ours.** {why}.", markdown(experiment, {})]
         for data, runs in ran.items():
             parts += [f"**Ours, on {data}.** {_budget(experiment, runs)}"]
@@ -154,7 +156,7 @@ def draw(name: str, evidence: Path, data: str, runs: Mapping[str, list[Run]]) ->
             measured["seeds"] = [run.percent[metric] for run in own]
         pairs.append(Pair(words=row.words, published=row.published.get(metric), **measured))
     path = evidence / picture_name(name, data)
-    draw_beside(pairs, path, x_label=f"{HEADS.get(metric, metric)} (%)", data=data)
+    draw_beside(pairs, path, x_label=f"{HEADS[metric]} (%)", data=data)
     return path
 
 

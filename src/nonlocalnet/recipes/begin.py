@@ -10,10 +10,10 @@ import yaml
 
 from nonlocalnet.engine.loop import Loop
 from nonlocalnet.engine.schedule import cosine, tenths
+from nonlocalnet.files import write_atomically
 from nonlocalnet.recipes.config import Machine
 from nonlocalnet.recipes.detection import DetectionPlan
 from nonlocalnet.recipes.recipe import TrainConfig
-from nonlocalnet.weights.file import write_atomically
 
 
 def loop_of(

@@ -22,6 +22,7 @@ from nonlocalnet.engine.faithful import faithfulness, mean_gain
 from nonlocalnet.engine.protocol import Protocol
 from nonlocalnet.engine.statistics import add_statistics
 from nonlocalnet.engine.testing import run_test
+from nonlocalnet.files import write_atomically
 from nonlocalnet.recipes.config import SmallRecipe
 from nonlocalnet.recipes.curves import run_curve
 from nonlocalnet.recipes.explorer import write_page
@@ -29,7 +30,6 @@ from nonlocalnet.recipes.small import run_small
 from nonlocalnet.viz.arrows import draw_arrows
 from nonlocalnet.viz.curves import draw_curves
 from nonlocalnet.viz.report import Guess, Picture, Section, Table, report_page
-from nonlocalnet.weights.file import write_atomically
 
 BASE = SmallRecipe(
     model="c2d_tiny",

@@ -21,12 +21,12 @@ from nonlocalnet.engine.partial import Partial
 from nonlocalnet.engine.protocol import Protocol
 from nonlocalnet.engine.statistics import Figure, add_statistics, figures
 from nonlocalnet.engine.testing import run_test
+from nonlocalnet.files import write_atomically
 from nonlocalnet.models.costs import count
 from nonlocalnet.recipes.config import Machine
 from nonlocalnet.recipes.recipe import Recipe
 from nonlocalnet.recipes.run import run
 from nonlocalnet.recipes.scaled import budget, settings
-from nonlocalnet.weights.file import write_atomically
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 Saying = Callable[[str], None]

@@ -4,9 +4,10 @@ A row of a published table keeps its words and figures; `nonlocalnet reproduce` 
 ones. Controls of which the paper gives no figure stand after its own rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nonlocalnet.recipes import controls
+from nonlocalnet.recipes.detection import DETECTION_TABLES
 from nonlocalnet.recipes.recipe import Recipe
 from nonlocalnet.recipes.scaled import IMAGES, Scale
 from nonlocalnet.recipes.tables import TABLES, Row
@@ -27,7 +28,7 @@ class Experiment:
     """(row, against) beside the comparison of every row with the first of its depth."""
     scale: Scale | None = None
     """On real videos, where it is not that of the other tables."""
-    open: str = ""
+    left_out: str = ""
     """Why none of its rows can be run here; empty: they can."""
 
     @property
@@ -93,19 +94,15 @@ def _of(table: str, question: str, found: str, *controls_: Row, **more) -> Exper
     )
 
 
-def _coco(title: str, columns: str, lines: str, question: str, found: str) -> Experiment:
-    heads, rows = columns.split(), []
-    for line in lines.splitlines():
-        words, _, figures = line.partition(": ")
-        published = dict(zip(heads, map(float, figures.split()), strict=True))
-        rows.append(Row(words=words, recipe=None, published=published))
+def _coco(table: str, title: str, question: str, found: str) -> Experiment:
+    own = DETECTION_TABLES[table]
     return Experiment(
         title=title,
         question=question,
         found=found,
-        rows=tuple(rows),
-        columns=tuple(heads),
-        open="its networks detect; `reproduce` trains classifiers only",
+        rows=tuple(replace(row, recipe=None) for row in own.rows),
+        columns=own.columns,
+        left_out="its networks detect; `reproduce` trains classifiers only",
     )
 
 
@@ -182,23 +179,14 @@ EXPERIMENTS = {
         pairs=(("NL I3D [ours], train/val", "I3D [ours], train/val"),),
     ),
     "5": _coco(
+        "5",
         "Mask R-CNN, COCO: one block in the backbone",
-        "box box50 box75 mask mask50 mask75",
-        "R50 baseline: 38.0 59.6 41.0 34.6 56.4 36.5\n"
-        "R50 +1 NL: 39.0 61.1 41.9 35.5 58.0 37.4\n"
-        "R101 baseline: 39.5 61.4 42.9 36.0 58.1 38.3\n"
-        "R101 +1 NL: 40.8 63.1 44.5 37.1 59.9 39.2\n"
-        "X152 baseline: 44.1 66.4 48.4 39.7 63.2 42.2\n"
-        "X152 +1 NL: 45.0 67.8 48.9 40.3 64.4 42.8",
         "Does one block help detection and masks?",
         "About one point of AP, in every backbone and on every metric.",
     ),
     "6": _coco(
+        "6",
         "Keypoint R-CNN, COCO: blocks in the keypoint head",
-        "kp kp50 kp75",
-        "R101 baseline: 65.1 86.8 70.4\n"
-        "NL, +4 in head: 66.0 87.1 71.7\n"
-        "NL, +4 in head, +1 in backbone: 66.5 87.3 72.8",
         "Do blocks in the head help keypoints?",
         "About one point of AP, 1.4 with another block in the backbone.",
     ),

@@ -12,11 +12,12 @@ from nonlocalnet.data.video import open_video, read_frames
 from nonlocalnet.engine.classifier import Classifier
 from nonlocalnet.engine.explain import At, choose_blocks, inside, look, to_px
 from nonlocalnet.engine.faithful import DRAWS, faithfulness
-from nonlocalnet.engine.rows import SOFTMAX, Rows, all_rows
+from nonlocalnet.engine.rows import Rows, all_rows
 from nonlocalnet.engine.testing import over_views, scores_of_views
+from nonlocalnet.files import write_atomically
 from nonlocalnet.nn.stats import BlockStats, block_stats
+from nonlocalnet.ops.pairwise import SOFTMAX
 from nonlocalnet.viz.explorer import BlockRows, Explorer, explorer_page
-from nonlocalnet.weights.file import write_atomically
 
 LABELS = 5
 SHOWN_SIDE = 256  # px, shorter side of the frames in the page

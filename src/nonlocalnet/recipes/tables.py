@@ -10,6 +10,13 @@ from dataclasses import dataclass
 from nonlocalnet.recipes import charades, kinetics
 from nonlocalnet.recipes.recipe import Recipe
 
+HEADS = {"top1": "top-1", "top5": "top-5", "mAP": "mAP"}
+HEADS |= {"box_AP": "box", "box_AP50": "box50", "box_AP75": "box75"}
+HEADS |= {"mask_AP": "mask", "mask_AP50": "mask50", "mask_AP75": "mask75"}
+HEADS |= {"kp_AP": "kp", "kp_AP50": "kp50", "kp_AP75": "kp75"}
+HEADS |= {"top1_test": "test-1", "top5_test": "test-5", "avg_test": "avg"}
+"""What stands above the columns of the tables."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:

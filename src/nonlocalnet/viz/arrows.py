@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import ConnectionPatch
 
+from nonlocalnet.files import replacing
 from nonlocalnet.viz.heat import heat_map
 
 View = Literal["arrows", "heat", "both"]
@@ -100,7 +101,8 @@ def draw_arrows(
             ax.set_title(f"{name}{what}", fontsize=8, pad=3)
             axes.append(ax)
         _connect(figure, axes, shown, look, arrows=view != "heat")
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)
 
 
 def show_frame(

@@ -6,6 +6,8 @@ from os import PathLike
 
 from matplotlib.figure import Figure
 
+from nonlocalnet.files import replacing
+
 PAPER, OURS = "#0072b2", "#d55e00"
 
 
@@ -64,4 +66,5 @@ def draw_beside(
         ax.margins(x=0.12)
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8)
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)

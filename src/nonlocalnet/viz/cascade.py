@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from matplotlib.transforms import Affine2D
 
+from nonlocalnet.files import replacing
 from nonlocalnet.viz.arrows import Looks, draw_arrow, draw_dot, shares, shown_frames
 
-STRONGEST = 6
+STRONGEST = 6  # arrows
 WIDTH = 4.4  # inches
 SHEAR = 0.25  # px down for each px to the right, as seen from the side
 SQUEEZE = 0.72  # of the width, seen from the side
@@ -23,7 +24,6 @@ def draw_cascade(
     path: str | PathLike[str],
     *,
     panels: int = 4,
-    strongest: int = STRONGEST,
 ) -> None:
     """Writes a picture (PNG; SVG or PDF by suffix) in the manner of Figure 1.
 
@@ -32,7 +32,6 @@ def draw_cascade(
         look: Places and weights.
         path: The picture.
         panels: How many frames to show.
-        strongest: How many arrows to draw.
     """
     shown = shown_frames(len(frames), round(look.query[0]), panels)
     height, width = frames.shape[1:3]
@@ -65,9 +64,10 @@ def draw_cascade(
 
     tail = place(nearest(look.query[0]), *look.query[1:])
     share = shares(look)
-    order = np.argsort(-look.weights, kind="stable")[:strongest]
+    order = np.argsort(-look.weights, kind="stable")[:STRONGEST]
     for key in reversed(order):
         frame, y, x = (float(value) for value in look.keys[key])
         draw_arrow(figure, ax, tail, ax, place(nearest(frame), y, x), float(share[key]))
     draw_dot(ax, *tail)
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)

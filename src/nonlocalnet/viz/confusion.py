@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from nonlocalnet.files import replacing
+
 WRITTEN = 25  # classes up to which every cell says its number
 TICKS = 120  # names that fit along an axis
 LONGEST = 40  # letters of a name
@@ -53,7 +55,8 @@ def draw_confusion(
     )
     bar.ax.set_yticklabels(("0", "1 %", "5 %", "20 %", "50 %", "100 %"), fontsize=8)
     bar.set_label("share of the true class", fontsize=8)
-    figure.savefig(path, bbox_inches="tight")
+    with replacing(path) as part:
+        figure.savefig(part, bbox_inches="tight")
 
 
 def _short(label: str) -> str:

@@ -7,6 +7,8 @@ from os import PathLike
 import numpy as np
 from matplotlib.figure import Figure
 
+from nonlocalnet.files import replacing
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Told apart with any kind of colour vision (Okabe and Ito); blue and red come first, as there."""
 
@@ -27,7 +29,6 @@ def draw_curves(
     runs: Mapping[str, Curve],
     path: str | PathLike[str],
     *,
-    x_label: str = "step",
     chance: float | None = None,
     smooth: int = 1,
 ) -> None:
@@ -36,7 +37,6 @@ def draw_curves(
     Args:
         runs: Name in the legend -> its curve.
         path: The picture.
-        x_label: What the steps are.
         chance: Error of a guess, drawn as a thin line.
         smooth: Training errors of single batches are noisy: show means over this many of them.
     """
@@ -68,13 +68,14 @@ def draw_curves(
             fontsize=7,
         )
     measures = " or ".join(sorted({run.measure for run in runs.values()}))
-    ax.set(xlabel=x_label, ylabel=f"{measures or 'error'} (%)", ylim=(0, None))
+    ax.set(xlabel="step", ylabel=f"{measures or 'error'} (%)", ylim=(0, None))
     ax.margins(x=0.02)
     ax.grid(color="#dddddd", lw=0.5)
     ax.spines[["top", "right"]].set_visible(False)
     if runs:
         ax.legend(fontsize=7, frameon=False)
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)
 
 
 def running_mean(values: Sequence[float], count: int) -> np.ndarray:

@@ -9,6 +9,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from nonlocalnet.files import replacing
+
 
 class Found(Protocol):
     """What is drawn, px of the image."""
@@ -81,4 +83,5 @@ def draw_detections(
         ax.scatter(*points[sure, :2].T, s=14, color="#e0182d", edgecolors="white", zorder=3)
     ax.set_xlim(-0.5, width - 0.5)
     ax.set_ylim(height - 0.5, -0.5)
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)

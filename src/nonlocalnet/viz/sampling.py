@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from nonlocalnet.files import replacing
+
 KEPT, REST = "#0072b2", "#cccccc"
 CROPS = ("#d55e00", "#009e73", "#cc79a7")
 
@@ -80,4 +82,5 @@ def draw_sampling(
         )
     what = f"{len(squares)} crops of {squares[0][2]}x{squares[0][2]}" if squares else "whole frame"
     frame.set_title(f"{what} ({wide}x{height} px)", fontsize=8)
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)

@@ -7,8 +7,13 @@ from os import PathLike
 import numpy as np
 from matplotlib.figure import Figure
 
+from nonlocalnet.files import replacing
+
+COLUMNS = 2
 STRIP = (4.6, 0.85)  # inches, width and height of the place of a strip
 TEXT = 0.36  # inches above it
+MOST = 76  # characters of a line
+GAP = 3  # px between the frames of a strip
 GOOD, BAD = "#1a7f37", "#b4232b"
 
 
@@ -26,9 +31,7 @@ class Tile:
     """Shown side by side; None: there are none, and the place stays grey."""
 
 
-def draw_sheet(
-    tiles: Sequence[Tile], path: str | PathLike[str], *, title: str = "", columns: int = 2
-) -> None:
+def draw_sheet(tiles: Sequence[Tile], path: str | PathLike[str], *, title: str = "") -> None:
     """Writes the sheet as a picture (PNG; SVG or PDF by suffix), row by row.
 
     Raises:
@@ -36,14 +39,14 @@ def draw_sheet(
     """
     if not tiles:
         raise ValueError("a sheet needs one tile or more, got none")
-    rows = -(-len(tiles) // columns)
-    width = columns * (STRIP[0] + 0.2) + 0.1
+    rows = -(-len(tiles) // COLUMNS)
+    width = COLUMNS * (STRIP[0] + 0.2) + 0.1
     height = rows * (STRIP[1] + TEXT) + 0.1 + (0.35 if title else 0)
     figure = Figure(figsize=(width, height), dpi=150)
     if title:
         figure.text(0.1 / width, 1 - 0.12 / height, title, fontsize=11, va="top", weight="bold")
     for number, tile in enumerate(tiles):
-        row, column = divmod(number, columns)
+        row, column = divmod(number, COLUMNS)
         left = 0.1 + column * (STRIP[0] + 0.2)
         bottom = height - (0.35 if title else 0) - (row + 1) * (STRIP[1] + TEXT)
         box = (left / width, bottom / height, STRIP[0] / width, STRIP[1] / height)
@@ -60,16 +63,17 @@ def draw_sheet(
             (tile.text, GOOD if tile.right else BAD, 0.04),
         ):
             figure.text(left / width, top + lift / height, _fitting(text), fontsize=7, color=colour)
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)
 
 
-def _strip(frames: np.ndarray, gap: int = 3) -> np.ndarray:  # (F, H, W, 3) -> (H, F W + gaps, 3)
-    white = np.full((frames.shape[1], gap, 3), 255, np.uint8)
+def _strip(frames: np.ndarray) -> np.ndarray:  # (F, H, W, 3) -> (H, F W + gaps, 3)
+    white = np.full((frames.shape[1], GAP, 3), 255, np.uint8)
     parts = [part for frame in frames for part in (frame, white)]
     return np.concatenate(parts[:-1], axis=1)
 
 
-def _fitting(text: str, most: int = 76) -> str:
+def _fitting(text: str) -> str:
     """One line of the sheet; the middle goes first, since both ends tell more."""
     text = text.replace("$", r"\$")
-    return text if len(text) <= most else f"{text[: most // 3]} … {text[-2 * most // 3 + 3 :]}"
+    return text if len(text) <= MOST else f"{text[: MOST // 3]} … {text[-2 * MOST // 3 + 3 :]}"

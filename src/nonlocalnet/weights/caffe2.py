@@ -4,7 +4,7 @@
 layer in place of each batch norm: scale and bias only.
 """
 
-from nonlocalnet.weights.table import Fill, Table
+from nonlocalnet.weights.table import RELEASED_CLIP, Fill, Table
 
 _AFFINE = "the file holds affine layers, which are batch norms with fixed statistics"
 
@@ -57,5 +57,5 @@ CAFFE2 = Table(
         (r"\b(I3D|C2D)_(NLN_)?\d+x\d+_R(50|101)\b", "slowfast"),
         (r"8x8|32x4|k400_pretrained", "official_8x8"),
     ),
-    clip={"mean": 0.45, "std": 0.225, "short_side": (256, 320)},
+    clip=RELEASED_CLIP,
 )

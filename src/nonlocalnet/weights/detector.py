@@ -10,11 +10,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
+from nonlocalnet.files import write_atomically
 from nonlocalnet.models.detection import build_detector, run_parts
 from nonlocalnet.nn.insert import nonlocal_blocks
 from nonlocalnet.nn.probe import unnoticed
 from nonlocalnet.weights.detectron import PIXELS, load_trunk
-from nonlocalnet.weights.file import DETECTOR_KEY, is_ours, write_atomically
+from nonlocalnet.weights.file import DETECTOR_KEY, is_ours
 from nonlocalnet.weights.reader import read_checkpoint
 
 FORMAT = 1

@@ -15,7 +15,7 @@ from torch import Tensor
 from nonlocalnet.weights.caffe2 import CAFFE2
 from nonlocalnet.weights.fit import Coverage, fit
 from nonlocalnet.weights.reader import read_checkpoint
-from nonlocalnet.weights.table import Table
+from nonlocalnet.weights.table import IMAGENET_PIXELS, Table
 
 _SAME = {"s": {stage: stage for stage in "1234"}}
 
@@ -52,7 +52,7 @@ DETECTRON = Table(
 )
 
 PIXELS: Mapping[str, Mapping[str, Any]] = {
-    "torchvision": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    "torchvision": IMAGENET_PIXELS,
     "detectron": {
         "mean": (122.7717 / 255, 115.9465 / 255, 102.9801 / 255),
         "std": (1 / 255,) * 3,

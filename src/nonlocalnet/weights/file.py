@@ -7,7 +7,6 @@ Metadata, one JSON text under the key `nonlocalnet`: `format`, `model` (argument
 
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
+from nonlocalnet.files import write_atomically
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.models.zoo import build
 from nonlocalnet.nn.insert import nonlocal_blocks
@@ -158,18 +158,3 @@ def save_atomically(content: Any, path: str | Path) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_atomically(path, buffer.getvalue())
-
-
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Writes beside the target, syncs and renames: a crash leaves the old file or the new one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

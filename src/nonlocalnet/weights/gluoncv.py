@@ -1,6 +1,6 @@
 """gluon-cv for PyTorch: bare state dicts, in which the block's W and bn and the fc appear twice."""
 
-from nonlocalnet.weights.table import Table
+from nonlocalnet.weights.table import IMAGENET_PIXELS, Table
 
 GLUONCV = Table(
     name="gluoncv",
@@ -26,9 +26,5 @@ GLUONCV = Table(
     ),
     words={"s": {"2": "0", "3": "1", "4": "2", "5": "3"}},
     preset="gluoncv",
-    clip={
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-        "short_side": (256, 320),
-    },
+    clip={**IMAGENET_PIXELS, "short_side": (256, 320)},
 )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nonlocalnet.weights.table import Table
+from nonlocalnet.weights.table import IMAGENET_PIXELS, Table
 
 IMAGENET = Table(
     name="torchvision",
@@ -20,11 +20,7 @@ IMAGENET = Table(
     ),
     words={"s": {"2": "1", "3": "2", "4": "3", "5": "4"}},
     never="nonlocal_block.",
-    clip={
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-        "short_side": (256, 320),
-    },
+    clip={**IMAGENET_PIXELS, "short_side": (256, 320)},
 )
 
 
@@ -34,9 +30,7 @@ class ImageNet:
 
     preset: str = "paper"
     build: Mapping[str, Any] = field(default_factory=dict)  # further arguments of `build`
-    clip: Mapping[str, Any] = field(
-        default_factory=lambda: {key: IMAGENET.clip[key] for key in ("mean", "std")}
-    )
+    clip: Mapping[str, Any] = field(default_factory=lambda: IMAGENET_PIXELS)
     bgr: bool = False
     """conv1 reads blue, green, red."""
 

@@ -4,7 +4,7 @@ A block that pools keeps the convolutions of phi and g inside a Sequential, henc
 C2D is made of 2-D convolutions there, on frames folded into the batch.
 """
 
-from nonlocalnet.weights.table import Fill, Table
+from nonlocalnet.weights.table import IMAGENET_PIXELS, Fill, Table
 
 MMACTION2 = Table(
     name="mmaction2",
@@ -42,9 +42,5 @@ MMACTION2 = Table(
     presets=(("-nopool", "slowfast_nopool"),),
     preset_2d="official_8x8",
     unpooled=r".*\bg\.conv\.weight",
-    clip={
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-        "short_side": (256, 256),
-    },
+    clip={**IMAGENET_PIXELS, "short_side": (256, 256)},
 )

@@ -1,6 +1,6 @@
 """Our own names, for state dicts that were saved without the rest of a model file."""
 
-from nonlocalnet.weights.table import Table
+from nonlocalnet.weights.table import RELEASED_CLIP, Table
 
 _TRUNK = (
     "conv1.{w}",
@@ -20,5 +20,5 @@ OWN = Table(
     place=(_PLACE, _PLACE),
     block=tuple((name, name) for name in _BLOCK),
     preset="paper",
-    clip={"mean": 0.45, "std": 0.225, "short_side": (256, 320)},
+    clip=RELEASED_CLIP,
 )

@@ -3,7 +3,7 @@
 `blocks.2` is the pool after res2, without tensors.
 """
 
-from nonlocalnet.weights.table import Table
+from nonlocalnet.weights.table import RELEASED_CLIP, Table
 
 _BRANCH = "blocks.{s}.res_blocks.{b}.branch2"
 
@@ -30,5 +30,5 @@ PYTORCHVIDEO = Table(
         "c": {"1": "a", "2": "b", "3": "c"},
     },
     preset="pytorchvideo",
-    clip={"mean": 0.45, "std": 0.225, "short_side": (256, 320)},
+    clip=RELEASED_CLIP,
 )

@@ -1,6 +1,6 @@
 """PySlowFast: state dicts under `model_state`."""
 
-from nonlocalnet.weights.table import Table
+from nonlocalnet.weights.table import RELEASED_CLIP, Table
 
 SLOWFAST = Table(
     name="slowfast",
@@ -24,5 +24,5 @@ SLOWFAST = Table(
     words={"c": {"1": "a", "2": "b", "3": "c"}},
     preset="slowfast",
     presets=(("NOPOOL|c2d_nopool", "slowfast_nopool"),),
-    clip={"mean": 0.45, "std": 0.225, "short_side": (256, 320)},
+    clip=RELEASED_CLIP,
 )

@@ -13,6 +13,10 @@ from typing import Any
 
 Pair = tuple[str, str]
 
+IMAGENET_PIXELS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+"""Of RGB in 0 .. 1, as networks for images are fed."""
+RELEASED_CLIP = {"mean": 0.45, "std": 0.225, "short_side": (256, 320)}
+"""The preprocessing of the paper's released code, and of all that come from it."""
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 WORDS: Mapping[str, Mapping[str, str]] = {
     "s": {stage: stage for stage in "2345"},
