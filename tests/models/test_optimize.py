@@ -8,6 +8,7 @@ from torch import nn
 
 import nonlocalnet as nln
 from nonlocalnet.models.zoo import PRESETS
+from nonlocalnet.nn.inference import runs_onednn
 from nonlocalnet.ops.pairwise import KINDS
 
 TINY = [name for name in nln.list_models() if name.endswith("tiny")]
@@ -116,6 +117,14 @@ def test_a_form_without_prepared_layouts_answers_the_same():
     x = torch.randn(2, 3, 4, 48, 48, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(nln.optimize(model)(x), model(x))
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")  # said by the switch, of other devices
+def test_onednn_is_left_alone_where_it_is_switched_off():
+    x = torch.zeros(1)
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not runs_onednn(x)
+    assert runs_onednn(x) == torch.backends.mkldnn.is_available()
 
 
 def test_what_it_cannot_take_is_said():

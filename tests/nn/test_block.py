@@ -214,3 +214,7 @@ def test_no_region_at_all_is_no_error(kind, subsample):
     z.sum().backward()
     assert x.grad is not None and x.grad.shape == x.shape
     assert not block.w_z.weight.grad.any()
+
+
+def test_half_of_the_channels_are_inner_but_one_at_least():
+    assert [NonLocalBlock(channels).inner_channels for channels in (1, 2, 3, 8)] == [1, 1, 1, 4]

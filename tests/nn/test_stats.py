@@ -44,6 +44,14 @@ def test_distances_of_an_even_block_are_those_of_the_grid():
     assert stats.frames == 0.0
 
 
+def test_distances_where_keys_are_fewer_than_queries():
+    stats = block_stats(even(), clip(1, 4, 3, 4, 4))["0"]  # 48 queries, 12 keys
+    assert stats.frames == pytest.approx((1 + 2 / 3 + 1) / 3)
+    # A cell 0..3 is 0.5 and 2.5, or 1.5 and 0.5, away from the keys of an axis.
+    apart = [math.hypot(y, x) for y in (0.5, 2.5, 1.5, 0.5) for x in (0.5, 2.5, 1.5, 0.5)]
+    assert stats.distance == pytest.approx(sum(apart) / 16)
+
+
 def test_branch_ratio_is_what_the_block_adds():
     block = NonLocalBlock(4, norm=None)
     nn.init.ones_(block.w_z.bias)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nonlocalnet.ops import exact as exact_module
 from nonlocalnet.ops import softmax_rows
@@ -279,3 +280,19 @@ def test_operators_keep_their_promises(name, arguments):
     assert len(passed) == arguments
     operator = getattr(torch.ops.nonlocalnet, name).default
     torch.library.opcheck(operator, passed, test_utils=("test_schema", "test_faketensor"))
+
+
+@pytest.mark.parametrize(
+    ("width", "dtype", "fits"),
+    [
+        (8, torch.float32, True),
+        (256, torch.bfloat16, True),
+        (12, torch.float32, False),
+        (8, torch.float64, False),
+    ],
+)
+def test_the_fused_kernels_of_cuda_take_whole_lines_and_no_doubles(width, dtype, fits):
+    """The choice alone, on tensors without data: it needs no such device."""
+    with FakeTensorMode():
+        part = torch.empty(1, 4, width, dtype=dtype, device="cuda")
+    assert exact_module.can_fuse(part, part, part) == fits

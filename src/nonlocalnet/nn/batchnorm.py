@@ -5,9 +5,7 @@ Source   Sec. 5.1 freezes all batch norms of the 128-frame networks; the release
 Floor    nn.
 """
 
-# torch leaves the types of many of its functions open.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager

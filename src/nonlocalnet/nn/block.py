@@ -6,9 +6,7 @@ Letters  B batch, C channels, D inner channels, S the spatial axes (T, H, W), (H
 Floor    nn.
 """
 
-# torch leaves the types of many of its functions open.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import math
 from collections.abc import Sequence

@@ -7,9 +7,7 @@ matrix products take. So nothing here copies a map, and none of it has a gradien
 Floor    nn.
 """
 
-# torch leaves the types of many of its functions open.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import copy
 import math

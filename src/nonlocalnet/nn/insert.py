@@ -6,9 +6,7 @@ host. The host's own keys and code stay as they were.
 Floor    nn.
 """
 
-# torch leaves the types of many of its functions open.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import difflib
 from collections.abc import Sequence

@@ -7,9 +7,7 @@ Letters  B batch, N queries, M keys, D channels of theta and phi, C channels of 
 Floor    ops. The two loops are operators of their own, so that compilers do not unroll them.
 """
 
-# torch leaves the types of many of its functions open.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Iterator
 from typing import Any

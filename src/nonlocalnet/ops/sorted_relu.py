@@ -13,9 +13,7 @@ Letters  B batch, N queries, M keys, C channels of g.
 Floor    ops.
 """
 
-# torch leaves the types of many of its functions open.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from typing import Any
 
