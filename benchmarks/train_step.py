@@ -56,7 +56,7 @@ def settings(form: str) -> Iterator[None]:
     """The environment that the processes of a form are started in."""
     before = dict(os.environ)
     if form != "plain":
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # as the command does
+        os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}  # as the command
     try:
         yield
     finally:

@@ -15,8 +15,10 @@ from types import ModuleType
 from typing import Any
 
 # Threads that wait for each other spin by default, and where decoding workers need the same cores
-# that made training ten times slower (docs/LOG.md). Read when torch is first imported.
+# that made training ten times slower; to sleep at once costs a fifth where they do not. So they
+# spin shortly, where the runtime can be told so (docs/LOG.md). Read when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 COMMANDS = {
     "demo": "the whole job on data it generates: train, test, predict, draw, one report page",
