@@ -1,5 +1,6 @@
 """The small generated sets: pixels say what the lists say."""
 
+import csv
 from collections import Counter
 
 import numpy as np
@@ -7,16 +8,20 @@ import pytest
 
 from nonlocalnet.data.folder import read_folder
 from nonlocalnet.data.generated import (
+    ANSWERS,
     MOTIONS,
+    RINGS,
     SHAPES,
     drifting,
     moving,
+    pair,
+    write_pairs,
     write_two_classes,
     write_two_labels,
 )
-from nonlocalnet.data.longrange import EDGE, FRAMES, HUES, SIZE
+from nonlocalnet.data.longrange import CLASSES, CUT, EDGE, FRAMES, HUES, PAINTS, RADIUS, SIZE
 from nonlocalnet.data.sets import video_target
-from nonlocalnet.data.video import read_frames
+from nonlocalnet.data.video import open_video, read_frames
 
 
 def coloured(frames):  # (F, H, W, 3) -> (F, H, W)
@@ -94,7 +99,37 @@ def test_things_of_two_labels_drift_and_stay_apart():
         assert min(gaps) > 20 and max(gaps) - min(gaps) > 0
 
 
-@pytest.mark.parametrize("write", [write_two_classes, write_two_labels])
+def test_neither_thing_of_a_pair_tells_the_label_but_both_do():
+    pairs = [pair(0, index, ANSWERS[index % 2]) for index in range(800)]
+    both = Counter((one.cue.hue, one.partner.shape, one.label) for one in pairs)
+    assert {triple: 170 < n < 230 for triple, n in both.items()} == {
+        (RINGS[0], CLASSES[0], "yes"): True,
+        (RINGS[1], CLASSES[1], "yes"): True,
+        (RINGS[0], CLASSES[1], "no"): True,
+        (RINGS[1], CLASSES[0], "no"): True,
+    }
+
+
+def test_a_pair_is_where_its_list_says(tmp_path):
+    write_pairs(tmp_path, train=4, test=4)
+    found = read_folder(tmp_path)
+    assert found.labels == list(ANSWERS) and len(found.splits["test"]) == 4
+    with (tmp_path / "places.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["role"] for row in rows] == ["cue", "partner"] * 8
+    for row in rows:
+        video = open_video(tmp_path / row["path"])
+        frame = int(row["last"])
+        assert frame == (CUT - 1 if row["role"] == "cue" else FRAMES - 1)
+        y, x = (float(row[f"last_{axis}"]) for axis in "yx")
+        x += 0.95 * RADIUS if row["shape"] == "ring" else 0  # its middle is a hole
+        picture = read_frames(video, [frame])[0].astype(float)
+        seen = picture[round(y) - 1 : round(y) + 2, round(x)].mean(0)
+        far = {hue: np.abs(seen - PAINTS[hue]).sum() for hue in (*RINGS, "grey")}
+        assert min(far, key=far.__getitem__) == row["hue"]
+
+
+@pytest.mark.parametrize("write", [write_pairs, write_two_classes, write_two_labels])
 def test_same_seed_same_bytes_other_seed_other_videos(write, tmp_path):
     for name, seed in (("one", 0), ("again", 0), ("other", 1)):
         write(tmp_path / name, train=2, test=2, seed=seed)
@@ -105,7 +140,7 @@ def test_same_seed_same_bytes_other_seed_other_videos(write, tmp_path):
             assert path.read_bytes() != (tmp_path / "other" / name).read_bytes()
 
 
-@pytest.mark.parametrize("write", [write_two_classes, write_two_labels])
+@pytest.mark.parametrize("write", [write_pairs, write_two_classes, write_two_labels])
 def test_a_split_without_videos_is_refused(write, tmp_path):
     with pytest.raises(ValueError, match="test must be 1 video or more, got 0"):
         write(tmp_path, test=0)

@@ -1,15 +1,17 @@
-"""Two small generated sets, real encoded videos that a tiny network learns within minutes.
+"""Small generated sets, real encoded videos that a tiny network learns within minutes.
 
-Both show the shapes of the long-range set (`data.longrange`) on the same dull ground, all of them
-for the whole video; each is what one kind of training needs to be tried on.
+All show the shapes of the long-range set (`data.longrange`) on the same dull ground; each is what
+one kind of training, or of looking, needs to be tried on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from nonlocalnet.data.longrange import (
+    CLASSES,
+    CUT,
     EDGE,
     FPS,
     FRAMES,
@@ -19,12 +21,15 @@ from nonlocalnet.data.longrange import (
     Thing,
     render,
     tracks,
+    write_scenes,
 )
 from nonlocalnet.data.writing import write_csv, write_frames
 
 MOTIONS = ("falls", "rises")
 SHAPES = {"cross": "blue", "disc": "orange"}
 """The hue of each shape, where the shapes are the labels."""
+RINGS = ("gold", "amber")
+ANSWERS = ("no", "yes")
 
 
 def write_two_classes(
@@ -72,6 +77,72 @@ def write_two_labels(folder: str | Path, *, train: int = 40, test: int = 40, see
     shown = [[s for bit, s in enumerate(SHAPES) if i >> bit & 1] for i in range(train + test)]
     scenes = [drifting(seed, i, shapes) for i, shapes in enumerate(shown)]
     _write(Path(folder), "labels", [f"{i:04d}.mp4" for i in range(len(scenes))], scenes, train)
+
+
+def write_pairs(
+    folder: str | Path,
+    *,
+    train: int = 1536,
+    test: int = 192,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> None:
+    """A loud ring, then one dull shape, whose label is what the two come to: see `pair`.
+
+    The long-range set with two things only, and the same files: LABEL/NUMBER.mp4, videos.csv and
+    places.csv. A block that relates the two can be told by its arrows.
+
+    Args:
+        folder: Where to; made if need be.
+        train: Videos for training.
+        test: Videos for testing.
+        seed: Another one gives another set.
+        progress: Called with (videos done, videos in all).
+
+    Raises:
+        MissingLibrary: PyAV is not installed.
+        ValueError: A split without videos.
+    """
+    _check(train=train, test=test)
+    scenes = [pair(seed, i, ANSWERS[i % len(ANSWERS)]) for i in range(train + test)]
+    write_scenes(Path(folder), scenes, train, progress)
+
+
+def pair(seed: int, index: int, label: str) -> Scene:
+    """The scene of one video: yes is a gold ring and a cross, or an amber ring and a disc.
+
+    The label is uniform given the ring alone, and given the shape alone: no C2D can learn it, as in
+    `data.longrange`. The rings differ little from each other and much from the shapes, which have
+    no hue: so it costs a block more to look for one of the rings than for a ring.
+
+    Example:
+        >>> one = pair(seed=0, index=3, label="yes")
+        >>> (one.cue.hue, one.partner.shape) in {("gold", "cross"), ("amber", "disc")}
+        True
+    """
+    rng = np.random.default_rng([seed, index])
+    ring = int(rng.integers(len(RINGS)))
+    shape = CLASSES[(ring + (label == "no")) % len(CLASSES)]
+    (cue,), (partner,) = tracks(rng, 1, CUT), tracks(rng, 1, FRAMES - CUT)
+    things = (
+        Thing(
+            shape="ring",
+            hue=RINGS[ring],
+            first=0,
+            last=CUT - 1,
+            start=tuple(cue[0]),
+            speed=tuple(cue[1]),
+        ),
+        Thing(
+            shape=shape,
+            hue="grey",
+            first=CUT,
+            last=FRAMES - 1,
+            start=tuple(partner[0]),
+            speed=tuple(partner[1]),
+        ),
+    )
+    return Scene(label=label, things=things, noise=int(rng.integers(2**31)))
 
 
 def moving(seed: int, index: int, label: str) -> Scene:

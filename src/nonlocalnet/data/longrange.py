@@ -28,6 +28,7 @@ FRAMES = 33  # 4 kept frames at stride 6 span 24: the starts are 0..9, one for e
 CUT = 12  # frames before it show the cue, the others the shapes: each of those clips sees both
 CLASSES = ("cross", "disc")
 HUES = {"blue": (70, 110, 245), "orange": (240, 150, 40)}
+PAINTS = HUES | {"gold": (250, 205, 60), "amber": (250, 165, 60), "grey": (140, 140, 140)}
 
 GROUND = 65  # grey level, of 255
 RADIUS = 8.0  # px, about half of a thing's width
@@ -73,8 +74,9 @@ class Scene:
 
     @property
     def partner(self) -> Thing:
-        """The shape in the ring's hue."""
-        return next(thing for thing in self.things[1:] if thing.hue == self.cue.hue)
+        """The shape in the ring's hue; the only one, where there is one."""
+        shapes = self.things[1:]
+        return next((thing for thing in shapes if thing.hue == self.cue.hue), shapes[0])
 
 
 def scene(seed: int, index: int, label: str) -> Scene:
@@ -121,7 +123,7 @@ def _paint(picture: np.ndarray, thing: Thing, centre: tuple[float, float]) -> No
     y, x = np.ogrid[rows, columns]
     distance = _distance(thing.shape, y - centre[0], x - centre[1])
     inside = np.clip(0.5 - distance, 0, 1)[..., None]
-    picture[rows, columns] += inside * (np.array(HUES[thing.hue]) - picture[rows, columns])
+    picture[rows, columns] += inside * (np.array(PAINTS[thing.hue]) - picture[rows, columns])
 
 
 def write_longrange(
@@ -152,16 +154,23 @@ def write_longrange(
     for name, count in (("train", train), ("test", test)):
         if count < 1 or count % len(CLASSES):
             raise ValueError(f"{name} must be a multiple of {len(CLASSES)} videos, got {count}")
+    scenes = [scene(seed, i, CLASSES[i % len(CLASSES)]) for i in range(train + test)]
+    write_scenes(folder, scenes, train, progress)
+
+
+def write_scenes(
+    folder: Path, scenes: Sequence[Scene], train: int, progress: Callable[[int, int], None]
+) -> None:
+    """Videos, videos.csv and places.csv of a cue and a partner; the first `train` to train on."""
     listed, places = [], []
-    for index in range(train + test):
-        one = scene(seed, index, CLASSES[index % len(CLASSES)])
+    for index, one in enumerate(scenes):
         name = f"{one.label}/{index:05d}.mp4"
         write_frames(folder / name, render(one), FPS)
         listed.append((name, one.label, "train" if index < train else "test"))
         for role, thing in (("cue", one.cue), ("partner", one.partner)):
             ends = (round(v, 2) for at in (thing.first, thing.last) for v in thing.centre(at))
             places.append((name, role, thing.shape, thing.hue, thing.first, thing.last, *ends))
-        progress(index + 1, train + test)
+        progress(index + 1, len(scenes))
     columns = "path,role,shape,hue,first,last,first_y,first_x,last_y,last_x"
     write_csv(folder / "places.csv", columns.split(","), places)
     write_csv(folder / "videos.csv", ["path", "label", "split"], listed)
