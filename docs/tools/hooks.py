@@ -68,6 +68,9 @@ def reference() -> dict[str, str]:
                 dotted = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
                 lines.append(f"::: {dotted}")
         pages[f"{floor.name}.md"] = "\n\n".join(lines)
+    below = [path.stem for path in sorted(PACKAGE.glob("*.py")) if not path.stem.startswith("_")]
+    pages["index.md"] += "\n\n## Below all floors\n\n"
+    pages["index.md"] += "\n\n".join(f"::: nonlocalnet.{name}" for name in below)
     return pages
 
 

@@ -34,8 +34,8 @@ def test_every_page_of_the_repository_is_a_page_of_the_site(pages, site):
 
 def test_every_module_is_in_the_reference(pages, site):
     text = "".join(html for path, html in pages.items() if path.parent.name == "reference")
-    for path in (ROOT / "src" / "nonlocalnet").glob("*/**/*.py"):
-        if path.name != "__init__.py":
+    for path in (ROOT / "src" / "nonlocalnet").rglob("*.py"):
+        if not path.name.startswith("__"):
             dotted = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
             assert f'id="{dotted}"' in text, dotted
 
