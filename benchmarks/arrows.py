@@ -46,14 +46,20 @@ def centre(thing: dict[str, str], frame: float) -> tuple[float, float] | None:
     return y, x
 
 
+def listed_places(videos: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """The rows of places.csv by path and role."""
+    places = defaultdict(dict)
+    with (videos / "places.csv").open(newline="", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            places[row["path"]][row["role"]] = row
+    return places
+
+
 def measure(run: Path, videos: Path, most: int) -> None:
     """Prints, for the block of a run, where its strongest arrows land."""
     classifier = load(run)
     folder = read_folder(videos)
-    with (videos / "places.csv").open(newline="", encoding="utf-8") as lines:
-        places = defaultdict(dict)
-        for row in csv.DictReader(lines):
-            places[row["path"]][row["role"]] = row
+    places = listed_places(videos)
     landed: dict[tuple[str, str, int], list[bool]] = defaultdict(list)
     heaviest: dict[str, list[float]] = defaultdict(list)
     right, block = 0, ""
@@ -93,10 +99,10 @@ def measure(run: Path, videos: Path, most: int) -> None:
 def train(out: Path, videos: Path, seed: int, pooled: int) -> Path:
     """A C2D that names both things, then a block in it that brings them together; its run."""
     folder = read_folder(videos)
-    with (videos / "places.csv").open(newline="", encoding="utf-8") as lines:
-        things = defaultdict(str)
-        for row in csv.DictReader(lines):
-            things[row["path"]] += f"{row['hue']} {row['shape']} "
+    things = {
+        path: " ".join(f"{thing['hue']} {thing['shape']}" for thing in both.values())
+        for path, both in listed_places(videos).items()
+    }
     names = sorted(set(things.values()))
 
     def named(sample: Sample) -> Sample:

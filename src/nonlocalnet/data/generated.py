@@ -19,6 +19,7 @@ from nonlocalnet.data.longrange import (
     SIZE,
     Scene,
     Thing,
+    along,
     render,
     tracks,
     write_scenes,
@@ -125,22 +126,8 @@ def pair(seed: int, index: int, label: str) -> Scene:
     shape = CLASSES[(ring + (label == "no")) % len(CLASSES)]
     (cue,), (partner,) = tracks(rng, 1, CUT), tracks(rng, 1, FRAMES - CUT)
     things = (
-        Thing(
-            shape="ring",
-            hue=RINGS[ring],
-            first=0,
-            last=CUT - 1,
-            start=tuple(cue[0]),
-            speed=tuple(cue[1]),
-        ),
-        Thing(
-            shape=shape,
-            hue="grey",
-            first=CUT,
-            last=FRAMES - 1,
-            start=tuple(partner[0]),
-            speed=tuple(partner[1]),
-        ),
+        along(cue, "ring", RINGS[ring], 0, CUT - 1),
+        along(partner, shape, "grey", CUT, FRAMES - 1),
     )
     return Scene(label=label, things=things, noise=int(rng.integers(2**31)))
 
@@ -181,15 +168,8 @@ def drifting(seed: int, index: int, shapes: Sequence[str]) -> Scene:
     rng = np.random.default_rng([seed, index])
     ways = tracks(rng, len(shapes), FRAMES) if shapes else []
     things = [
-        Thing(
-            shape=shape,
-            hue=SHAPES[shape],
-            first=0,
-            last=FRAMES - 1,
-            start=tuple(start),
-            speed=tuple(speed),
-        )
-        for shape, (start, speed) in zip(shapes, ways, strict=True)
+        along(way, shape, SHAPES[shape], 0, FRAMES - 1)
+        for shape, way in zip(shapes, ways, strict=True)
     ]
     return Scene(label=";".join(shapes), things=tuple(things), noise=int(rng.integers(2**31)))
 

@@ -90,10 +90,10 @@ def scene(seed: int, index: int, label: str) -> Scene:
     rng = np.random.default_rng([seed, index, CLASSES.index(label)])
     hues = [str(hue) for hue in rng.permutation(list(HUES))]
     cue_hue = hues[CLASSES.index(label)]
-    cue = _drifting("ring", cue_hue, 0, CUT - 1, *tracks(rng, 1, CUT)[0])
+    cue = along(tracks(rng, 1, CUT)[0], "ring", cue_hue, 0, CUT - 1)
     paths = tracks(rng, len(CLASSES), FRAMES - CUT)
     shapes = [
-        _drifting(shape, hue, CUT, FRAMES - 1, *path)
+        along(path, shape, hue, CUT, FRAMES - 1)
         for shape, hue, path in zip(CLASSES, hues, paths, strict=True)
     ]
     return Scene(label=label, things=(cue, *shapes), noise=int(rng.integers(2**31)))
@@ -208,7 +208,7 @@ def tracks(rng: np.random.Generator, count: int, frames: int) -> list[tuple]:
                 return list(zip(start.tolist(), speed.tolist(), strict=True))
 
 
-def _drifting(shape: str, hue: str, first: int, last: int, start, speed) -> Thing:
-    return Thing(
-        shape=shape, hue=hue, first=first, last=last, start=tuple(start), speed=tuple(speed)
-    )
+def along(track: tuple, shape: str, hue: str, first: int, last: int) -> Thing:
+    """A thing that drifts on one of `tracks`."""
+    start, speed = (tuple(place) for place in track)
+    return Thing(shape=shape, hue=hue, first=first, last=last, start=start, speed=speed)
