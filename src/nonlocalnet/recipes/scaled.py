@@ -21,8 +21,8 @@ class Scale:
     width: int
     """Channels of conv1 in a network whose full-size one has 64."""
     clip: ClipConfig
-    """Of the recipes with 32 frames; those with 128 get four times its frames at half its stride.
-    """
+    """Of the recipes with 32 frames; those with 128 get four times its frames at half its stride,
+    rounded down."""
     epochs: int
     """Passes over the training videos."""
     preset: str = "paper"
@@ -39,7 +39,7 @@ class Scale:
 REAL = Scale(
     width=8,
     clip=ClipConfig(
-        frames=24, stride=2, crop=64, short_side=(64, 76), test_short_side=64, flip=False
+        frames=16, stride=3, crop=64, short_side=(64, 76), test_short_side=64, flip=False
     ),
     epochs=30,
 )
@@ -72,7 +72,7 @@ def scaled(recipe: Recipe, scale: Scale, *, videos: int, classes: int, seed: int
         >>> from nonlocalnet.recipes.tables import recipe_named
         >>> small = scaled(recipe_named("nl5_i3d_r50_128f"), REAL, videos=431, classes=27, seed=3)
         >>> small.init, small.clip.frames, small.clip.stride, small.train.batch, small.train.steps
-        ('nl5_i3d_r50-3', 96, 1, 4, 808)
+        ('nl5_i3d_r50-3', 64, 1, 4, 808)
     """
     model, clip, train = recipe.model, recipe.clip, recipe.train
     blocks = model.name.startswith("nl") or model.nonlocal_
@@ -121,7 +121,7 @@ def budget(recipe: Recipe) -> str:
     Example:
         >>> from nonlocalnet.recipes.tables import recipe_named
         >>> budget(scaled(recipe_named("c2d_r50"), REAL, videos=431, classes=27, seed=0))
-        'width 8, 24 x 64 px, every 2nd frame, 808 steps of 16 clips'
+        'width 8, 16 x 64 px, every 3rd frame, 808 steps of 16 clips'
     """
     clip, train = recipe.clip, recipe.train
     every = {1: "every frame", 2: "every 2nd frame", 3: "every 3rd frame"}
