@@ -11,7 +11,8 @@ test: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/pytest
+	# a thread each: as many test processes as there are cores, four at the most (2 GiB each)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 	$(BIN)/python tests/contracts/wheel.py
 
 docs: venv
