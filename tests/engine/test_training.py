@@ -211,12 +211,24 @@ def test_a_run_killed_in_its_validation_repeats_it(bars, tmp_path, monkeypatch):
     assert files[0] == files[1]
 
 
-def test_a_run_stops_where_it_is_told_and_goes_on_from_there(bars, tmp_path, unbroken):
-    run(bars, tmp_path, max_steps=4)
-    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 4
+@pytest.mark.parametrize("stop", [3, 4])
+def test_a_run_stops_where_it_is_told_and_goes_on_from_there(bars, tmp_path, unbroken, stop):
+    run(bars, tmp_path, max_steps=stop)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == stop
     got = run(bars, tmp_path)
     for a, b in zip(unbroken[0].state_dict().values(), got.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+    looked = [row for row in rows(tmp_path) if row["val_error"] and row["step"] == "2"]
+    assert len(looked) == (stop == 3)  # a stop is validated too
+    assert [row for row in rows(tmp_path) if row not in looked] == rows(unbroken[1])
+
+
+def test_the_log_says_which_step_and_pass_every_row_is_of(unbroken):
+    steps = [int(row["step"]) for row in rows(unbroken[1])]
+    assert sorted(set(steps)) == list(range(8))
+    assert [int(row["step"]) for row in rows(unbroken[1]) if row["val_error"]] == [3, 7]
+    for row in rows(unbroken[1]):
+        assert int(row["epoch"]) == int(row["step"]) * 4 // 10  # batches of 4 of 10 videos
 
 
 def test_what_the_blocks_do_is_in_the_log(unbroken):

@@ -15,7 +15,7 @@ from nonlocalnet.engine.checkpoints import KeepBest
 from nonlocalnet.engine.coco_ap import SHORT
 from nonlocalnet.engine.detect import KINDS, Found, check_fits, coco_entries, detect, figures_of
 from nonlocalnet.engine.guard import Guard
-from nonlocalnet.engine.loop import Loop, seed_batch
+from nonlocalnet.engine.loop import Loop, log_place, seed_batch
 from nonlocalnet.engine.processes import everyone
 from nonlocalnet.weights.detector import save_detector
 
@@ -65,7 +65,7 @@ class DetectionTraining(pl.LightningModule):
         self.clock = now
         self.log("images_per_second", images / (now - before), prog_bar=True)
         self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-        self.log("epoch", float(self.global_step * images // self.images_per_epoch))
+        log_place(self, self.images_per_epoch)
 
     def validation_step(self, item: tuple[Tensor, int], batch_idx: int) -> None:
         """Detections of one image."""
@@ -75,6 +75,7 @@ class DetectionTraining(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """All columns, over the images of all processes."""
         found, self.found = everyone(self.found), {}
+        log_place(self, self.images_per_epoch)
         for name, value in figures_of(self.split, found).items():
             if value is not None:
                 self.log(f"val_{name}", value, prog_bar=name.endswith("_AP"))

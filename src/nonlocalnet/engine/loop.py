@@ -217,3 +217,18 @@ def seed_batch(module: pl.LightningModule, seed: int, batch_idx: int) -> None:
     number = batches * module.trainer.world_size + module.global_rank
     text = f"{seed}/{number}/0"  # the 0 was a rank: dropout draws as it always did
     torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1)
+
+
+def log_place(module: Any, size: int) -> None:
+    """Logs where a training or its validation stands: the step, counted from 0, and the pass.
+
+    Lightning's own numbers are others: its epoch is always 0, as a run is one pass over one
+    stream, and its step lags behind after a resume from a validation.
+
+    Args:
+        module: With a `loop`.
+        size: Samples in the training set.
+    """
+    step = module.global_step - (not module.trainer.training)
+    module.log("step", float(step))
+    module.log("epoch", float(step * module.loop.per_step // size))

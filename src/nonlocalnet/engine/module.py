@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from nonlocalnet.data.clips import ClipConfig, to_input
 from nonlocalnet.data.sets import TestItem, TrainItem, video_target
-from nonlocalnet.engine.loop import Loop, seed_batch
+from nonlocalnet.engine.loop import Loop, log_place, seed_batch
 from nonlocalnet.engine.metrics import mean_average_precision
 from nonlocalnet.engine.processes import everyone
 from nonlocalnet.engine.testing import video_scores
@@ -86,7 +86,7 @@ class Training(pl.LightningModule):
         self.log("train_error", self._error(self._everywhere(logits), self._everywhere(labels)))
         self.log("clips_per_second", clips / (now - before), prog_bar=True)
         self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-        self.log("epoch", float(self.global_step * clips // self.clips_per_epoch))
+        log_place(self, self.clips_per_epoch)
 
     def _everywhere(self, rows: Tensor) -> Tensor:
         """The rows of all processes."""
@@ -125,6 +125,7 @@ class Training(pl.LightningModule):
             loss = F.binary_cross_entropy(scores, labels)
         else:
             loss = F.nll_loss(scores.log(), labels)
+        log_place(self, self.clips_per_epoch)
         self.log("val_loss", loss)
         self.log("val_error", self._error(scores, labels), prog_bar=True)
 
