@@ -57,6 +57,8 @@ def test_json_names_every_tensor(files, tmp_path, capsys):
         (["m.pyth", "--source", "caffe2"], "residual blocks per stage are ()"),
         (["m.pyth", "--preset", "keras"], "no preset 'keras'"),
         (["m.pyth", "--clip", "32"], "--clip takes FRAMESxSTRIDE"),
+        (["m.pyth", "--clip", "99999x1"], "clip.frames=99999 must be 10000 or fewer"),
+        (["m.pyth", "--clip", "8x0"], "stride=0"),
         (["m.pyth", "--to", "slowfast"], "not a safetensors file"),
         (["ours.safetensors", "--to", "keras"], "no names for 'keras'"),
         (["ours.safetensors", "--to", "mmaction2", "--kind", "gaussian"], "drop them with --to"),

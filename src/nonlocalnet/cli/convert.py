@@ -69,9 +69,12 @@ def _labels(path: str | None) -> list[str] | None:
 
 
 def _clip(text: str | None) -> tuple[int, int] | None:
+    from nonlocalnet.data.clips import ClipConfig
+
     if text is None:
         return None
     frames, cross, stride = text.partition("x")
-    if not (cross and frames.isdigit() and stride.isdigit() and int(frames) and int(stride)):
+    if not (cross and frames.isdecimal() and stride.isdecimal()):
         raise ValueError(f"--clip takes FRAMESxSTRIDE, as 32x2; got {text!r}")
-    return int(frames), int(stride)
+    clip = ClipConfig(frames=int(frames), stride=int(stride))
+    return clip.frames, clip.stride
