@@ -229,12 +229,19 @@ def test_runs_of_older_settings_are_left_out():
 
 def test_the_page_tells_what_ran_and_what_did_not(bench, ran):
     evidence = bench.file.parent
+    probe = {"probe": "mean frame", "top1": 0.31, "interval": [0.2, 0.4], "classes": 4}
+    (evidence / "probes").mkdir()
+    (evidence / "probes" / "tiny.jsonl").write_text(
+        json.dumps({**probe, "trained": 8, "tested": 4})
+    )
     options = ["--evidence", str(evidence)]
     assert main(["reproduce", "all", "--render", *options]) == 0
     text = evidence.with_suffix(".md").read_text()
     assert text == page(evidence)
     assert (evidence / "2f-tiny.png").read_bytes()[1:4] == b"PNG"
     assert "evidence/2f-tiny.png" in text and "2a-tiny" not in text
+    assert "| mean frame | **31.0** (20.0 to 40.0) |" in text
+    assert "(8 and 4 videos, 25.0 by chance)" in text
     table = markdown(EXPERIMENTS["2f"], runs_by_recipe(read_runs(bench.file)))
     assert table in text
     lines = {line.split(" | ")[0][2:]: line for line in table.splitlines()}

@@ -1,5 +1,6 @@
 """A table with our figures beside the paper's, and what they say, as Markdown; from files alone."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,16 +122,14 @@ def page(evidence: Path) -> str:
     """`docs/evidence.md`: every question with its figure, and what every set says."""
     files = sorted(evidence.glob("*.jsonl"))
     sets = {file.stem: runs_by_recipe(read_runs(file)) for file in files}
-    parts = [INTRODUCTION]
+    parts = [INTRODUCTION, *_floors(evidence)]
     for name, experiment in EXPERIMENTS.items():
         parts.append(f"## Table {name}. {experiment.question}")
         parts.append(f"**The paper.** {experiment.title}. {experiment.found}")
         wanted = [recipe.name for recipe in experiment.recipes]
         ran = {data: runs for data, runs in sets.items() if any(r in runs for r in wanted)}
         if not ran:
-            why = (
-                f"{MISSING}: {experiment.left_out or 'no run of its rows is in the evidence files'}"
-            )
+            why = experiment.left_out or f"{MISSING}: no run of its rows is in the evidence files"
             parts += [f"**Ours.** {why}.", markdown(experiment, {})]
         for data, runs in ran.items():
             parts += [f"**Ours, on {data}.** {_budget(experiment, runs)}"]
@@ -139,6 +138,28 @@ def page(evidence: Path) -> str:
             parts.append(markdown(experiment, runs))
             parts.append("Run one row again:\n\n```\n" + _command(experiment, runs) + "\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def _floors(evidence: Path) -> list[str]:
+    """What linear classifiers without a network reach, as `benchmarks/probes.py` left it."""
+    parts = []
+    for file in sorted((evidence / "probes").glob("*.jsonl")):
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [_line(["a linear classifier of", "top-1, 95 % interval"]), _line(["---"] * 2)]
+        for row in rows:
+            low, high = (100 * limit for limit in row["interval"])
+            figure = f"**{100 * row['top1']:.1f}** ({low:.1f} to {high:.1f})"
+            lines.append(_line([row["probe"], figure]))
+        chance = f"{100 / rows[0]['classes']:.1f} by chance"
+        parts += [
+            f"## Without a network, on {file.stem}",
+            "What to stand above, on the same split "
+            f"({rows[0]['trained']} and {rows[0]['tested']} videos, {chance}), by "
+            f"`python benchmarks/probes.py DATA --json > docs/evidence/probes/{file.name}`. "
+            "The last one knows the order of time, which no C2D does.",
+            "\n".join(lines),
+        ]
+    return parts
 
 
 def draw(name: str, evidence: Path, data: str, runs: Mapping[str, list[Run]]) -> Path:

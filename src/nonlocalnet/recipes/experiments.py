@@ -102,7 +102,9 @@ def _coco(table: str, title: str, question: str, found: str) -> Experiment:
         found=found,
         rows=tuple(replace(row, recipe=None) for row in own.rows),
         columns=own.columns,
-        left_out="its networks detect; `reproduce` trains classifiers only",
+        left_out="Its networks detect, and `reproduce` trains classifiers; asked of generated "
+        "images by `benchmarks/detection_learning.py`: "
+        "[detection.md](detection.md#on-the-generated-set)",
     )
 
 
