@@ -11,7 +11,7 @@ import torch
 from nonlocalnet.cli.main import main
 from nonlocalnet.data.clips import ClipConfig
 from nonlocalnet.data.folder import read_folder
-from nonlocalnet.data.generated import write_two_classes
+from nonlocalnet.data.generated import write_two_classes, write_two_labels
 from nonlocalnet.engine.seeds import estimate
 from nonlocalnet.nn.insert import nonlocal_blocks
 from nonlocalnet.recipes.answers import answers, markdown, page, runs_by_recipe
@@ -267,6 +267,21 @@ def test_bad_input_is_one_sentence(tmp_path, capsys):
     assert "x.jsonl, line 1: not a run" in capsys.readouterr().err
     with pytest.raises(ValueError, match="no table 'x'"):
         experiment_named("x")
+
+
+def test_the_command_runs_only_the_rows_that_fit_the_labels(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_two_labels(tmp_path / "pairs", train=4, test=4)
+    arguments = ["reproduce", "2a", "--data", "pairs", "--evidence", "evidence"]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "Table 2a needs videos of one label each; pairs has others" in said
+    assert said.count("not run yet") == 5
+    assert main([*arguments, "--json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+    assert main(["reproduce", "2a", "--render", "--evidence", "evidence"]) == 0
+    assert "Table 2a. Instantiations" in capsys.readouterr().out
+    assert not list(tmp_path.glob("evidence/*"))
 
 
 def test_the_committed_files_are_whole():
