@@ -9,16 +9,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line; befo
 
 import numpy as np
 import pytest
-import torch
 from videos import write_video
 
 DIRECTIONS = ("down", "up")
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    """The same random weights whichever tests ran before, in this process or another."""
-    torch.manual_seed(0)
 
 
 def moving_bar(direction: str, seed: int, frames: int = 24) -> list[np.ndarray]:
