@@ -73,6 +73,15 @@ def test_more_blocks_by_the_same_option():
     ]
 
 
+def test_no_block_is_wider_than_what_it_stands_in():
+    """Four blocks of 128 in a head of 48 channels kept a keypoint head from learning at all."""
+    for recipe in RECIPES.values():
+        with torch.device("meta"):
+            model = recipe.model.build()
+        for name, block in nonlocal_blocks(model).items():
+            assert block.inner_channels <= block.channels // 2, f"{recipe.name} {name}"
+
+
 def test_keypoints_on_r50_have_the_three_systems_of_r101():
     for count, name in ((0, "keypoint"), (4, "nl4_keypoint"), (5, "nl5_keypoint")):
         with torch.device("meta"):
