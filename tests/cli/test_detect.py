@@ -14,10 +14,8 @@ from nonlocalnet.cli.main import main
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 SMALL = ["--train.steps", "2", "--train.warmup", "1", "--train.batch", "2", "--workers", "0"]
-SMALL += [
-    "--train.lr",
-    "1e-4",
-]  # two steps at a recipe's own rate may leave a net that finds nothing
+# Two steps at a recipe's own rate may leave a net that finds nothing.
+SMALL += ["--train.lr", "1e-4"]
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,7 @@ def page(evidence: Path) -> str:
     """`docs/evidence.md`: every question with its figure, and what every set says."""
     files = sorted(evidence.glob("*.jsonl"))
     sets = {file.stem: runs_by_recipe(read_runs(file)) for file in files}
-    parts = [INTRODUCTION, *_floors(evidence)]
+    parts = [INTRODUCTION, *_probes(evidence)]
     for name, experiment in EXPERIMENTS.items():
         parts.append(f"## Table {name}. {experiment.question}")
         parts.append(f"**The paper.** {experiment.title}. {experiment.found}")
@@ -140,7 +140,7 @@ def page(evidence: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _floors(evidence: Path) -> list[str]:
+def _probes(evidence: Path) -> list[str]:
     """What linear classifiers without a network reach, as `benchmarks/probes.py` left it."""
     parts = []
     for file in sorted((evidence / "probes").glob("*.jsonl")):
