@@ -232,8 +232,8 @@ def test_only_one_is_looked_at_at_a_time(server, clip):
 
 def test_a_video_that_takes_too_long_is_stopped_and_the_next_one_is_answered(tmp_path, clip):
     model = write_model(tmp_path / "m.safetensors")
-    endless = write_video(tmp_path / "long.mp4", 3000, options={"preset": "ultrafast"})
-    more = ["--limits.work_seconds", "3"]
+    endless = write_video(tmp_path / "long.mp4", 15000, fps=120, options={"preset": "ultrafast"})
+    more = ["--limits.work_seconds", "3", "--limits.video_seconds", "200"]
     with serving(model, tmp_path / "tmp", *more) as address:
         slow = ask(f"{address}/jobs", endless.read_bytes())[1]["job"]
         quick = ask(f"{address}/jobs", clip)[1]["job"]
