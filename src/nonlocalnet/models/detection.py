@@ -114,7 +114,8 @@ def build_detector(
         nonlocal_: Residual blocks with a non-local block after them: {"res4": (4,)} is "right
             before the last residual block of res4" in R50, see `one_block`.
         head_nonlocal: Four blocks in the keypoint head, after every 2 of its 8 convolutions.
-        block: Options of the blocks, as for NonLocalBlock.
+        block: Options of the blocks, as for NonLocalBlock; inner_channels is of those of the trunk,
+            the head's have half the head's channels.
         num_keypoints: Of an object.
         stride_in_1x1: Stride on the first convolution of a residual block (Detectron's R50, R101).
         bn_eps: Of the frozen batch norm; torchvision's own COCO weights need 0.
@@ -273,4 +274,5 @@ def _insert(
         insert_nonlocal(model.backbone.body, at, image, **options)
     if head:
         region = torch.zeros(1, TRUNKS[trunk].fpn, 14, 14, device=device)
+        options.pop("inner_channels", None)  # the head is narrower than the trunk
         insert_nonlocal(model.roi_heads.keypoint_head, HEAD_PLACES, region, **options)

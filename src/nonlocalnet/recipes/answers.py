@@ -228,8 +228,8 @@ test), trained from random weights, and tested with ten clips of each video.
 
 A figure is the mean over seeds, in percent, with a 95 % interval from a bootstrap over seeds and
 test videos; a difference is that of the same seed on the same videos. "agrees": the interval of our
-difference lies on the side of the paper's; "open": it holds 0. Training seconds are by the clock,
-on two cores that other work shared: they say little beyond a factor.
+difference lies on the side of the paper's; "open": it holds 0. Training seconds are of
+the processor.
 
 ```
 nonlocalnet reproduce 2c --data ../shared/data/utd-mhad-depth  # runs what the file lacks

@@ -214,20 +214,15 @@ _TINY_POINTS = replace(
     name="tiny_keypoint_rcnn",
     model=replace(_TINY.model, task="keypoints", num_classes=2, num_keypoints=5),
 )
-_TINY_PLACES = {"res4": (0,)}
+_TINY_BLOCKS: dict[str, Any] = {"nonlocal_": {"res4": (0,)}, "block": {"inner_channels": 128}}
 _SMALL = (
     _TINY,
-    replace(
-        _TINY,
-        name="nl1_tiny_mask_rcnn",
-        model=replace(_TINY.model, nonlocal_=_TINY_PLACES, block={"inner_channels": 128}),
-    ),
+    replace(_TINY, name="nl1_tiny_mask_rcnn", model=replace(_TINY.model, **_TINY_BLOCKS)),
     _TINY_POINTS,
     replace(
         _TINY_POINTS,
         name="nl5_tiny_keypoint_rcnn",
-        # No inner channels for all: more than the 48 of the head keep it from learning.
-        model=replace(_TINY_POINTS.model, nonlocal_=_TINY_PLACES, head_nonlocal=True),
+        model=replace(_TINY_POINTS.model, head_nonlocal=True, **_TINY_BLOCKS),
     ),
 )
 

@@ -49,7 +49,7 @@ class Run:
     multiply_adds: int
     """Of one clip."""
     train_seconds: float
-    """By the clock, of a machine that may have had other work; of the last sitting if resumed."""
+    """Of the processor, without loading processes; of the last sitting if resumed."""
     test_seconds: float
     torch: str
     videos: str
@@ -156,9 +156,9 @@ def train_and_test(
     """
     file = out / "results.json"
     if not file.exists():
-        began = time.perf_counter()
+        began = time.process_time()
         run(recipe, folder, out, machine=machine, init=init, say=say, progress=progress)
-        trained = time.perf_counter()
+        trained = time.process_time()
         classifier = load(out)
         protocol = Protocol.parse(recipe.test.views, recipe.test.combine)
         partial = Partial(file)
@@ -172,7 +172,7 @@ def train_and_test(
             workers=machine.workers,
             partial=partial,
         )
-        results["seconds"] = [trained - began, time.perf_counter() - trained]
+        results["seconds"] = [trained - began, time.process_time() - trained]
         add_statistics(results)
         write_atomically(file, json.dumps(results).encode())
         partial.remove()
