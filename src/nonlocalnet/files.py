@@ -28,6 +28,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         with part.open("r+b") as file:
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(part)):  # a full disk; a folder that may not be written
+            error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
 

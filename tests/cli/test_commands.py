@@ -188,6 +188,33 @@ def test_wrong_words_are_one_sentence(arguments, sentence, capsys):
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--batch", "0"], "batch=0 must be 1 clip or more"),
+        (["--accumulate", "0"], "accumulate=0 must be 1 or more"),
+        (["--frames", "8", "--seconds", "2", "--fps", "15"], "got frames=8, stride=0, seconds=2.0"),
+        (["--recipe", "c2d_r50", "--train.batch", "0"], "batch=0 must be 1 or more"),
+        (["--recipe", "c2d_r50", "--test.views", "ten"], "views"),
+    ],
+)
+def test_settings_that_cannot_be_are_one_sentence(bars, tmp_path, options, sentence, capsys):
+    if "--recipe" in options:
+        options = [*options, "--model.num_classes", "2", "--data"]
+    assert main(["train", *options, str(bars), "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_a_switch_does_not_take_what_follows_it(bars, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--balanced", str(bars), "--flip", "no", "--print_config"])
+    printed = capsys.readouterr().out
+    assert "balanced: true" in printed
+    assert "flip: false" in printed
+
+
 def test_settings_can_come_from_a_file(tmp_path, capsys):
     (tmp_path / "s.yaml").write_text("epochs: 7\nlr: 0.5\n")
     with pytest.raises(SystemExit):

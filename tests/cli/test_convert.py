@@ -79,7 +79,7 @@ def test_a_place_that_cannot_be_written(files, tmp_path, capsys):
     out = tmp_path / "file" / "m.safetensors"
     labels = str(files / "labels.txt")
     assert main(["convert", str(files / "m.pyth"), str(out), "--labels", labels]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    assert "cannot be read or written" in capsys.readouterr().err
 
 
 FORMATS = {"pkl": hostile.pickles, "pth": hostile.torch_zips, "old.pth": hostile.torch_legacy}

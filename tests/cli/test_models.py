@@ -47,6 +47,15 @@ def test_a_detection_recipe_has_its_costs_by_part(capsys):
     assert answer["blocks"] == [] and answer["pairwise"] == 0 < answer["task_head"]
 
 
+def test_an_option_of_several_words_is_understood_with_dashes_as_without(capsys):
+    said = []
+    for option in ("--stride-in-1x1", "--stride_in_1x1"):
+        assert main(["models", "nl1_i3d_tiny", option, "--json"]) == 0
+        said.append(capsys.readouterr().out)
+    assert main(["models", "nl1_i3d_tiny", "--json"]) == 0
+    assert said[0] == said[1] != capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def counted_once():
     """The real check, for all tests here: it takes seconds."""

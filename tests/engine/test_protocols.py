@@ -212,6 +212,30 @@ def test_test_and_predict_of_several_labels(saved, listed, bars, tmp_path, capsy
     assert shown["top"][0]["score"] == float(want.max())
 
 
+def test_a_model_is_tested_as_its_recipe_says(model, bars, listed, tmp_path, capsys):
+    """--test.views of a recipe reached its config.yaml only."""
+    path = tmp_path / "m.safetensors"
+    saying = {"multi_label": True, "views": "2x1", "combine": "max"}
+    nln.save(model, path, labels=LABELS, clip=vars(CLIP), **saying)
+    assert main(["test", str(path), *listed, "--json"]) == 0
+    assert "mAP@2x1x32-max" in json.loads(capsys.readouterr().out)
+    classifier, video = nln.load(path), bars / "up" / "0.mp4"
+    same = classifier.predict(video, "2x1", "max").scores
+    assert torch.equal(classifier.predict(video).scores, same)
+
+
+def test_videos_whose_labels_are_kept_back_get_a_submission(saved, bars, tmp_path, capsys):
+    """There is no figure, and the report page failed for want of its intervals."""
+    (tmp_path / "videos.csv").write_text("path,labels,split\nup/0.mp4,,test\ndown/1.mp4,,test")
+    out, file = tmp_path / "results.json", tmp_path / "submission.txt"
+    arguments = ["test", str(saved), "--data", str(tmp_path / "videos.csv"), "--workers", "0"]
+    arguments += ["--videos", str(bars), "--out", str(out), "--submission", str(file)]
+    assert main([*arguments, "--views", "1x1"]) == 0
+    assert "no video has a label, so there is no mAP" in capsys.readouterr().out
+    assert len(file.read_text().splitlines()) == 2
+    assert "2 videos tested" in (tmp_path / "report.html").read_text()
+
+
 def test_ids_of_a_submission_are_the_names_of_files_and_folders():
     videos = [{"path": path, "scores": [0.5, 1e-9]} for path in ("a/46GP8.mp4", "rgb/0I.H69")]
     assert submission({"videos": videos}) == "46GP8 0.5 1e-09\n0I.H69 0.5 1e-09\n"

@@ -197,6 +197,23 @@ def test_a_longer_clip_starts_from_its_seed_s_run(bench, ran, tmp_path):
     assert run.budget.startswith("width 2, 32 x 32 px, every frame")
 
 
+def test_a_run_of_other_settings_is_not_taken_for_one_of_these(bench, ran, tmp_path):
+    """The run folder is the recipe's and the seed's: old figures stood under new settings."""
+    longer = replace(bench, scale=replace(TINY, epochs=3), file=tmp_path / "t.jsonl")
+    with pytest.raises(ValueError, match="other settings"):
+        reproduce("2f", [recipe_named("i3d_r50")], [1], longer, say=print, progress=False)
+    assert read_runs(longer.file) == []
+
+
+def test_recipes_as_they_are_start_from_what_they_name(bench):
+    full = replace(bench, scale=None, init="weights.npz")
+    assert full.sized(recipe_named("i3d_r50_128f"), 2).init == "i3d_r50-2"
+    charades = next(r for r in EXPERIMENTS["4"].recipes if r.multi_label)
+    assert full.sized(charades, 2).init == charades.init
+    images = next(r for r in EXPERIMENTS["init"].recipes if r.init)
+    assert full.sized(images, 2).init == images.init
+
+
 def test_intervals_are_paired_by_seed_and_video():
     """A gain of one video in ten is clear although seeds and videos differ by far more."""
     rng = np.random.default_rng(0)
@@ -258,6 +275,7 @@ def test_bad_input_is_one_sentence(tmp_path, capsys):
         (["2a", "--data", "x", "--only", "i3d_r50"], "no row 'i3d_r50' in this table"),
         (["all", "--data", "x", "--only", "i3d_r50"], "give the table instead of all"),
         (["2a", "--data", str(tmp_path / "none")], "none"),
+        (["5", "--data", "x"], "table 5 has no row to run here: Its networks detect"),
     ):
         assert main(["reproduce", *arguments, "--out", str(tmp_path)]) == 2
         said = capsys.readouterr()

@@ -215,6 +215,20 @@ def test_videos_wait_for_their_turn_and_too_many_are_sent_away(server, clip):
         assert outcome(address, job)["state"] == "done"
 
 
+def test_uploads_that_cannot_be_stored_keep_no_place(server, clip, tmp_path):
+    """More than the queue holds; then the disk is well again."""
+    address, folder = server
+    (place,) = [path for path in folder.iterdir() if path.is_dir()]
+    place.rename(tmp_path / "gone")
+    answers = [ask(f"{address}/jobs", clip) for _ in range(4)]
+    (tmp_path / "gone").rename(place)
+    assert [status for status, _ in answers] == [507] * 4
+    assert answers[0][1]["fault"] == "The server has no place for this video now."
+    status, said = ask(f"{address}/jobs", clip)
+    assert status == 202
+    assert outcome(address, said["job"])["state"] == "done"
+
+
 def test_only_one_is_looked_at_at_a_time(server, clip):
     address, _ = server
     jobs = [ask(f"{address}/jobs", clip)[1]["job"] for _ in range(2)]

@@ -1,5 +1,6 @@
 """The model file comes back whole, or says what is wrong with it."""
 
+import errno
 import json
 
 import pytest
@@ -8,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import nonlocalnet as nln
-from nonlocalnet.files import write_atomically
+from nonlocalnet.files import replacing, write_atomically
 from nonlocalnet.weights.file import read
 
 CLIP = {"frames": 4, "stride": 1, "crop": 32, "short_side": [32, 40]}
@@ -76,3 +77,6 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
         write_atomically(target, "not bytes")  # type: ignore[arg-type]
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+    with pytest.raises(OSError) as full, replacing(target):
+        raise OSError(errno.ENOSPC, "No space left on device")  # names no file
+    assert full.value.filename == str(target)

@@ -33,24 +33,21 @@ def run(options) -> int:
     said = {"preset": options.preset, "kind": options.kind}
     said = {name: value for name, value in said.items() if value is not None}
     foreign = {**said, "labels": options.labels, "clip": options.clip}
-    try:
-        if options.to != "nonlocalnet":
-            if useless := [f"--{name}" for name, value in foreign.items() if value is not None]:
-                raise ValueError(f"{', '.join(useless)} belong to reading; drop them with --to")
-            notes = convert_back(options.src, options.dst, options.to)
-            result, lines = {"notes": notes}, [f"note: {note}" for note in notes]
-        else:
-            report = convert(
-                options.src,
-                options.dst,
-                source=options.source,
-                labels=_labels(options.labels),
-                clip=_clip(options.clip),
-                **said,
-            )
-            result, lines = asdict(report), [str(report)]
-    except OSError as error:
-        raise ValueError(f"{options.dst}: cannot be written ({error.strerror})") from None
+    if options.to != "nonlocalnet":
+        if useless := [f"--{name}" for name, value in foreign.items() if value is not None]:
+            raise ValueError(f"{', '.join(useless)} belong to reading; drop them with --to")
+        notes = convert_back(options.src, options.dst, options.to)
+        result, lines = {"notes": notes}, [f"note: {note}" for note in notes]
+    else:
+        report = convert(
+            options.src,
+            options.dst,
+            source=options.source,
+            labels=_labels(options.labels),
+            clip=_clip(options.clip),
+            **said,
+        )
+        result, lines = asdict(report), [str(report)]
     if options.json:
         print(json.dumps({"file": options.dst, **result}))
     else:

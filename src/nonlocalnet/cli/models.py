@@ -19,7 +19,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--preset", type=str, default="paper", help="whose layout, see build")
     parser.add_argument("--clip", type=str, default="32x224x224", help="frames x height x width")
     parser.add_argument(
-        "--stride-in-1x1", action="store_true", help="a stage's stride on its first 1x1"
+        "--stride_in_1x1", action="store_true", help="a stage's stride on its first 1x1"
     )
     parser.add_argument(
         "--check", action="store_true", help="Tables 1 and 2e beside the paper's figures"

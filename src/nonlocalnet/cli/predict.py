@@ -19,7 +19,7 @@ def add_arguments(parser) -> None:
         "files", type=str, nargs="+", help="videos, .npy files, folders of frames, folders of these"
     )
     parser.add_argument("--model", type=str, required=True, help="a run folder or a model file")
-    parser.add_argument("--views", type=str, default="10x1", help="CLIPSxCROPS, see test")
+    parser.add_argument("--views", type=str, help="CLIPSxCROPS, see test")
     parser.add_argument("--combine", type=Literal["mean", "max"], help="of the views, see test")
     parser.add_argument("--reader", type=str, help="pyav, torchcodec or opencv; default: the first")
     parser.add_argument("--fps", type=float, default=30.0, help="of folders of frames and arrays")

@@ -26,7 +26,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--data", type=str, help="a folder, a list, longrange or two-labels")
     parser.add_argument("--init", type=str, default="", help="resnet50_thin.npz, for table init")
     parser.add_argument("--seeds", type=int, default=5, help="run seeds 0 .. SEEDS - 1")
-    parser.add_argument("--only", type=str, help="the recipe of one row; it is run even if known")
+    parser.add_argument("--only", type=str, help="the recipe of one row; run even if EVIDENCE has it")
     parser.add_argument("--depth", type=Literal["r50", "r101"], help="only rows of this depth")
     parser.add_argument("--seed", type=int, help="only this seed")
     parser.add_argument("--out", type=str, default="runs/evidence", help="for the run folders")
@@ -63,6 +63,8 @@ def _run(options, names) -> int:
         raise ValueError(f"--seeds must be 1 or more, got {options.seeds}")
     if options.table == "all" and options.only:
         raise ValueError("--only names a row of one table; give the table instead of all")
+    if options.table != "all" and (reason := EXPERIMENTS[options.table].left_out):
+        raise ValueError(f"table {options.table} has no row to run here: {reason}")
     say = (lambda text: None) if options.json else print
     seeds = range(options.seeds) if options.seed is None else [options.seed]
     chosen = {}

@@ -25,8 +25,8 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--views",
         type=str,
-        default="10x1",
-        help="10x1: ten clips of the whole frame; 10x3: crops; 1-clip-jitter: that of Figure 4",
+        help="10x1: ten clips of the whole frame; 10x3: crops; 1-clip-jitter: that of Figure 4; "
+        "default: as its recipe says, mostly 10x1",
     )
     parser.add_argument(
         "--combine",
@@ -87,14 +87,15 @@ def run(options) -> int:
     from nonlocalnet.models.optimize import optimize
 
     _check_options(options)
-    protocol = Protocol.parse(
-        options.views, options.combine or "mean", options.seed, options.softmax
-    )
     join_processes()  # before the network is put on this process's own GPU
     first = place()[0] == 0
     classifier = load(options.run)
-    if not options.combine:
-        protocol = replace(protocol, combine=classifier.combine)
+    protocol = Protocol.parse(
+        options.views or classifier.views,
+        options.combine or classifier.combine,
+        options.seed,
+        options.softmax,
+    )
     model = optimize(classifier.model) if options.optimize else classifier.model
     clip = classifier.clip
     if options.starts:
@@ -152,7 +153,10 @@ def run(options) -> int:
 def _check_options(options) -> None:
     """Says what cannot be before anything is opened."""
     from nonlocalnet.data.folder import SPLITS
+    from nonlocalnet.engine.protocol import Protocol
 
+    if options.views:
+        Protocol.parse(options.views)
     if options.split not in SPLITS:
         raise ValueError(f"--split must be one of {', '.join(SPLITS)}, got {options.split!r}")
     if options.explorer < 0:

@@ -87,10 +87,9 @@ def write_report(
 
 def _counts(results: dict[str, Any]) -> str:
     counts = results["protocol"]
-    return (
-        f"{counts['evaluated']} videos tested, {counts['missing']} unreadable or missing. "
-        f"Intervals: {results['interval_method']}."
-    )
+    said = f"{counts['evaluated']} videos tested, {counts['missing']} unreadable or missing."
+    method = results.get("interval_method")  # none where no video has a label
+    return f"{said} Intervals: {method}." if method else said
 
 
 def _figures(results: dict[str, Any]):
@@ -129,7 +128,7 @@ def _explorers(folder: Path, results: dict[str, Any], classifier: "Classifier", 
 
     if not nonlocal_blocks(classifier.model):
         return []
-    paths = [Path(video["path"]) for video in results["videos"]]
+    paths = [Path(video["path"]).absolute() for video in results["videos"]]
     base = os.path.commonpath([path.parent for path in paths]) if paths else ""
     links = []
     for place, row in enumerate(worst(results, count), start=1):

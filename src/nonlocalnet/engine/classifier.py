@@ -56,10 +56,15 @@ class Classifier:
         """How its recipe joins the views of a video: mean, or max where an action fills a part."""
         return self.metadata.get("combine", "mean")
 
+    @property
+    def views(self) -> str:
+        """The views of a video in its recipe's test."""
+        return self.metadata.get("views", "10x1")
+
     def predict(
         self,
         source: str | Path | np.ndarray,
-        views: str = "10x1",
+        views: str | None = None,
         combine: Combine | None = None,
         *,
         reader: str | None = None,
@@ -69,7 +74,8 @@ class Classifier:
 
         Args:
             source: A video, a folder of frames, a .npy file, or frames (F, H, W, 3) uint8.
-            views: CLIPSxCROPS, or 1-clip-jitter (as the first video of a set has it).
+            views: CLIPSxCROPS, or 1-clip-jitter (as the first video of a set has it); None: as its
+                recipe says, mostly 10x1.
             combine: Of the views: "mean", or "max", the largest score of each class; None: as its
                 recipe says.
             reader: As in `open_video`.
@@ -79,7 +85,7 @@ class Classifier:
             BadVideo: It cannot be read; the text says why.
             ValueError: `views` or `combine` is none of these, or no such reader.
         """
-        protocol = Protocol.parse(views, combine or self.combine)
+        protocol = Protocol.parse(views or self.views, combine or self.combine)
         video = open_video(source, reader, fps=fps)
         seen = video_views(video, self.clip, protocol.views, protocol.seed)
         scores = video_scores(self.model, seen, self.clip, self.multi_label, protocol.combine)

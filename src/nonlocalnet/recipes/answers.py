@@ -90,7 +90,8 @@ def markdown(experiment: Experiment, runs: Mapping[str, list[Run]]) -> str:
         printed = [_number(row.published.get(column)) for column in experiment.columns]
         own = _of(runs, row.recipe)
         if not own:
-            cells = [MISSING if row.recipe else "other people's", *[""] * 4]
+            others = "elsewhere" if experiment.left_out else "other people's"
+            cells = [MISSING if row.recipe else others, *[""] * 4]
         else:
             found = estimate([run.figure(first) for run in own], own[0].tested)
             seconds = sum(run.train_seconds for run in own) / len(own)

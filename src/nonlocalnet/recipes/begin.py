@@ -35,8 +35,12 @@ def loop_of(
         progress: Show a progress bar.
 
     Raises:
-        ValueError: A schedule that does not fit its steps.
+        ValueError: A schedule that does not fit its steps, or less than one of what is counted.
     """
+    whole = {"batch": plan.batch, "checkpoint_every": plan.checkpoint_every}
+    whole["accumulate"] = machine.accumulate
+    if wrong := [f"{name}={value}" for name, value in whole.items() if value < 1]:
+        raise ValueError(f"{', '.join(wrong)} must be 1 or more")
     if plan.warmup >= plan.steps:
         raise ValueError(f"a warm-up of {plan.warmup} steps in a run of {plan.steps}; shorten it")
     late = [step for step in plan.decay_at if step >= plan.steps]

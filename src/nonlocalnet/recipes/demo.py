@@ -127,7 +127,7 @@ def _report(out: Path, rows: list[dict[str, Any]], folder: VideoFolder, seconds:
         chance=1 - chance,
         smooth=5,
     )
-    guesses, arrows, links, evidence = _looks(nonlocal_run, out, first[-1], pictures)
+    guesses, arrows, links, evidence = _looks(nonlocal_run, out, folder, pictures)
     summary = _summary(rows)
     page = report_page(
         "Does a non-local block see what a C2D cannot?",
@@ -207,29 +207,30 @@ def _with_interval(row: dict[str, Any]) -> str:
 
 
 def _looks(
-    run: Path, out: Path, results: dict[str, Any], pictures: Path
+    run: Path, out: Path, folder: VideoFolder, pictures: Path
 ) -> tuple[list[Guess], list[Picture], list[tuple[str, str]], str]:
     """Guesses, arrows and explorers of some held-out videos; are the arrows of more evidence?"""
     classifier = load(run)
     with (out / "videos" / "places.csv").open(newline="", encoding="utf-8") as file:
         partners = {r["path"]: r for r in csv.DictReader(file) if r["role"] == "partner"}
     guesses, arrows, links, tried = [], [], [], []
-    rows = results["videos"][:: max(1, len(results["videos"]) // HIDDEN)][:HIDDEN]
-    for number, row in enumerate(rows):
-        path = Path(row["path"])
+    samples = folder.splits["test"]
+    chosen = samples[:: max(1, len(samples) // HIDDEN)][:HIDDEN]
+    for number, sample in enumerate(chosen):
+        path, truth = sample.video.path, folder.labels[sample.label or 0]
         name = str(path.relative_to(out / "videos"))
         look = explain(classifier, path, _middle_of(partners[name]))
         tried.append(faithfulness(classifier, look.frames, look.look))
-        if number % max(1, len(rows) // SHOWN) or len(guesses) == SHOWN:
+        if number % max(1, len(chosen) // SHOWN) or len(guesses) == SHOWN:
             continue
         prediction = classifier.predict(path)
-        guesses.append(Guess(clip=name, truth=row["label"], scores=prediction.top(4)))
+        guesses.append(Guess(clip=name, truth=truth, scores=prediction.top(4)))
         picture = pictures / f"{path.stem}.png"
         draw_arrows(look.frames, look.looks, picture)
         arrows.append(
             Picture(
                 path=picture,
-                alt=f"Four frames of {name} with arrows from the {row['label']}",
+                alt=f"Four frames of {name} with arrows from the {truth}",
                 caption=f"{name}: {look.describe().split(': ', 1)[1]}.",
             )
         )

@@ -154,8 +154,9 @@ def train_and_test(
         say: Gets a few sentences.
         progress: Show bars.
     """
-    file = out / "results.json"
-    if not file.exists():
+    file, own = out / "results.json", settings_hash(recipe)
+    results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if results.get("settings") != own:  # `run` refuses a folder of other settings
         began = time.process_time()
         run(recipe, folder, out, machine=machine, init=init, say=say, progress=progress)
         trained = time.process_time()
@@ -172,11 +173,12 @@ def train_and_test(
             workers=machine.workers,
             partial=partial,
         )
+        results["settings"] = own
         results["seconds"] = [trained - began, time.process_time() - trained]
         add_statistics(results)
         write_atomically(file, json.dumps(results).encode())
         partial.remove()
-    return _record(recipe, json.loads(file.read_text(encoding="utf-8")), command)
+    return _record(recipe, results, command)
 
 
 def _record(recipe: Recipe, results: dict[str, Any], command: str) -> Run:

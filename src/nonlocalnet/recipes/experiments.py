@@ -83,7 +83,7 @@ def _control(words: str, recipe: Recipe) -> Row:
 
 
 def _of(table: str, question: str, found: str, *controls_: Row, **more) -> Experiment:
-    own = TABLES[table]
+    own = {**TABLES, **DETECTION_TABLES}[table]
     return Experiment(
         title=own.title,
         question=question,
@@ -94,14 +94,11 @@ def _of(table: str, question: str, found: str, *controls_: Row, **more) -> Exper
     )
 
 
-def _coco(table: str, title: str, question: str, found: str) -> Experiment:
-    own = DETECTION_TABLES[table]
-    return Experiment(
-        title=title,
-        question=question,
-        found=found,
-        rows=tuple(replace(row, recipe=None) for row in own.rows),
-        columns=own.columns,
+def _coco(table: str, question: str, found: str) -> Experiment:
+    asked = _of(table, question, found)
+    return replace(
+        asked,
+        rows=tuple(replace(row, recipe=None) for row in asked.rows),
         left_out="Its networks detect, and `reproduce` trains classifiers; asked of generated "
         "images by `benchmarks/detection_learning.py`: "
         "[detection.md](detection.md#on-the-generated-set)",
@@ -182,13 +179,11 @@ EXPERIMENTS = {
     ),
     "5": _coco(
         "5",
-        "Mask R-CNN, COCO: one block in the backbone",
         "Does one block help detection and masks?",
         "About one point of AP, in every backbone and on every metric.",
     ),
     "6": _coco(
         "6",
-        "Keypoint R-CNN, COCO: blocks in the keypoint head",
         "Do blocks in the head help keypoints?",
         "About one point of AP, 1.4 with another block in the backbone.",
     ),

@@ -53,7 +53,7 @@ class Bench:
     def sized(self, recipe: Recipe, seed: int) -> Recipe:
         """A recipe as it is run here."""
         if self.scale is None:
-            chained = recipe.init not in ("", "imagenet")
+            chained = recipe.init in all_recipes() and not recipe.multi_label
             init = f"{recipe.init}-{seed}" if chained else recipe.init
             return replace(recipe, train=replace(recipe.train, seed=seed), init=init)
         train, labels = self.folder.splits["train"], self.folder.labels
@@ -172,10 +172,10 @@ def _run(
 ) -> Run:
     """One run, after the one that it starts from."""
     small = bench.sized(recipe, seed)
-    before = all_recipes().get(recipe.init) if small.init else None
-    if before is not None and not (bench.out / small.init / "results.json").exists():
-        say(f"first {before.name}, which it starts from")
-        _run(table, before, seed, bench, say, progress)
+    chained = small.init == f"{recipe.init}-{seed}"
+    if chained:
+        say(f"{recipe.name} starts from {recipe.init}")
+        _run(table, all_recipes()[recipe.init], seed, bench, say, progress)
     scale = "full" if bench.scale is None else "cpu"
     return train_and_test(
         small,
@@ -183,7 +183,7 @@ def _run(
         bench.out / f"{recipe.name}-{seed}",
         command=f"nonlocalnet reproduce {table} --scale {scale} --data {bench.given} "
         f"--only {recipe.name} --seed {seed}",
-        init=bench.init if Path(small.init).suffix else "",
+        init="" if chained or small.init in ("", "imagenet") else bench.init,
         machine=bench.machine,
         say=say,
         progress=progress,

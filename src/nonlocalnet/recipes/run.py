@@ -86,12 +86,13 @@ def run(
         compiled=machine.compile,
         max_bad=plan.max_bad,
         left_out=folder.bad,
-        extra={"combine": recipe.test.combine},
+        extra={"combine": recipe.test.combine, "views": recipe.test.views},
     )
 
 
 def _check(recipe: Recipe, folder: VideoFolder) -> None:
     plan, classes = recipe.train, len(folder.labels)
+    Protocol.parse(recipe.test.views)
     kinds = {True: "several labels", False: "one label"}
     if recipe.multi_label != folder.multi_label:
         raise ValueError(

@@ -35,6 +35,8 @@ def small_recipe(folder: VideoFolder, small: SmallRecipe, out: Path) -> Recipe:
     Raises:
         ValueError: Options that exclude each other, or first weights that cannot be read.
     """
+    if small.batch < 1:
+        raise ValueError(f"batch={small.batch} must be 1 clip or more")
     network, fed = _network(small, out)
     samples = folder.splits["train"]
     clip = _clip(folder, small, fed)
@@ -157,10 +159,11 @@ def _clip(folder: VideoFolder, small: SmallRecipe, fed: Mapping[str, Any]) -> Cl
             # The rest of the video leaves room to draw clips from, and for the test's to differ.
             median = lengths[len(lengths) // 2]
             times["stride"] = max(1, min(8, round(0.75 * median / frames)))
-    elif small.seconds is None or small.fps is None or small.stride:
+    elif small.seconds is None or small.fps is None or small.frames or small.stride:
         raise ValueError(
             f"a clip is given by frames and stride or by seconds and fps, got "
-            f"stride={small.stride}, seconds={small.seconds} and fps={small.fps}"
+            f"frames={small.frames}, stride={small.stride}, seconds={small.seconds} and "
+            f"fps={small.fps}"
         )
     else:
         times = by_time(small.seconds, small.fps)

@@ -5,6 +5,7 @@ while it comes in, and it is decoded in a process of its own (`work`). Pages ask
 """
 
 import asyncio
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -130,6 +131,9 @@ async def _receive(request: Request, job: Job, limits: Limits) -> None:
                     file.write(chunk)
     except TimeoutError:
         raise Refused(408, f"The upload took more than {limits.upload_seconds:g} s.") from None
+    except OSError as error:
+        print(f"nonlocalnet: an upload cannot be stored: {error}", file=sys.stderr)
+        raise Refused(507, "The server has no place for this video now.") from None
     if not known:
         _refuse_kind(head)
 
