@@ -26,7 +26,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--data", type=str, help="a folder, a list, longrange or two-labels")
     parser.add_argument("--init", type=str, default="", help="resnet50_thin.npz, for table init")
     parser.add_argument("--seeds", type=int, default=5, help="run seeds 0 .. SEEDS - 1")
-    parser.add_argument("--only", type=str, help="the recipe of one row; run even if EVIDENCE has it")
+    parser.add_argument("--only", type=str, help="recipe of one row; run even if EVIDENCE has it")
     parser.add_argument("--depth", type=Literal["r50", "r101"], help="only rows of this depth")
     parser.add_argument("--seed", type=int, help="only this seed")
     parser.add_argument("--out", type=str, default="runs/evidence", help="for the run folders")
@@ -117,28 +117,20 @@ def _run(options, names) -> int:
 def _render(options, names) -> int:
     """Draws the tables that have runs; of all tables it writes the page, of one it prints it."""
     from nonlocalnet.files import write_atomically
-    from nonlocalnet.recipes.answers import draw, markdown, page, runs_by_recipe
-    from nonlocalnet.recipes.evidence import read_runs
+    from nonlocalnet.recipes.answers import draw, markdown, page, ran, read_sets
     from nonlocalnet.recipes.experiments import EXPERIMENTS
 
     evidence = Path(options.evidence)
-    files = sorted(evidence.glob("*.jsonl"))
-    pictures, texts = [], {}
+    sets = read_sets(evidence)
+    written, texts = [], {}
     for name in names:
         experiment = EXPERIMENTS[name]
-        texts[name] = {}
-        for file in files:
-            runs = runs_by_recipe(read_runs(file))
-            if any(recipe.name in runs for recipe in experiment.recipes):
-                pictures.append(draw(name, evidence, file.stem, runs))
-                texts[name][file.stem] = markdown(experiment, runs)
-        texts[name] = texts[name] or {"nothing yet": markdown(experiment, {})}
+        found = ran(experiment, sets) or {"nothing yet": {}}
+        texts[name] = {data: markdown(experiment, runs) for data, runs in found.items()}
+        written += [draw(name, evidence, data, runs) for data, runs in found.items() if runs]
     if options.table == "all":
-        target = evidence.with_suffix(".md")
-        write_atomically(target, page(evidence).encode())
-        written = [target, *pictures]
-    else:
-        written = pictures
+        written.insert(0, evidence.with_suffix(".md"))
+        write_atomically(written[0], page(evidence, sets, texts).encode())
     if options.json:
         print(json.dumps({"written": [str(path) for path in written], "tables": texts}))
         return 0

@@ -12,6 +12,8 @@ from nonlocalnet.recipes.tables import HEADS
 from nonlocalnet.viz.beside import Pair, draw_beside
 
 MISSING = "not run yet"
+Sets = Mapping[str, Mapping[str, list[Run]]]
+"""Runs per recipe, of each data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,24 +121,42 @@ def markdown(experiment: Experiment, runs: Mapping[str, list[Run]]) -> str:
     return "\n".join(lines)
 
 
-def page(evidence: Path) -> str:
-    """`docs/evidence.md`: every question with its figure, and what every set says."""
-    files = sorted(evidence.glob("*.jsonl"))
-    sets = {file.stem: runs_by_recipe(read_runs(file)) for file in files}
+def read_sets(evidence: Path) -> Sets:
+    """All evidence files of a folder.
+
+    Raises:
+        ValueError: A line is not one of a run.
+    """
+    return {file.stem: runs_by_recipe(read_runs(file)) for file in sorted(evidence.glob("*.jsonl"))}
+
+
+def ran(experiment: Experiment, sets: Sets) -> Sets:
+    """The sets on which a row of a table ran."""
+    wanted = [recipe.name for recipe in experiment.recipes]
+    return {data: runs for data, runs in sets.items() if any(r in runs for r in wanted)}
+
+
+def page(evidence: Path, sets: Sets, texts: Mapping[str, Mapping[str, str]]) -> str:
+    """`docs/evidence.md`: every question with its figure, and what every set says.
+
+    Args:
+        evidence: The folder, for its pictures and probes.
+        sets: Of `read_sets`.
+        texts: `markdown` of each table on each set, or one of no runs.
+    """
     parts = [INTRODUCTION, *_probes(evidence)]
     for name, experiment in EXPERIMENTS.items():
         parts.append(f"## Table {name}. {experiment.question}")
         parts.append(f"**The paper.** {experiment.title}. {experiment.found}")
-        wanted = [recipe.name for recipe in experiment.recipes]
-        ran = {data: runs for data, runs in sets.items() if any(r in runs for r in wanted)}
-        if not ran:
+        found = ran(experiment, sets)
+        if not found:
             why = experiment.left_out or f"{MISSING}: no run of its rows is in the evidence files"
-            parts += [f"**Ours.** {why}.", markdown(experiment, {})]
-        for data, runs in ran.items():
+            parts += [f"**Ours.** {why}.", *texts[name].values()]
+        for data, runs in found.items():
             parts += [f"**Ours, on {data}.** {_budget(experiment, runs)}"]
             if (evidence / picture_name(name, data)).exists():
                 parts.append(f"![Table {name} on {data}](evidence/{picture_name(name, data)})")
-            parts.append(markdown(experiment, runs))
+            parts.append(texts[name][data])
             parts.append("Run one row again:\n\n```\n" + _command(experiment, runs) + "\n```")
     return "\n\n".join(parts) + "\n"
 
