@@ -39,6 +39,11 @@ def test_a_run_without_points_is_no_fault(tmp_path, runs):
     assert (tmp_path / "c.png").exists()
 
 
+def test_a_name_is_no_formula(tmp_path):
+    draw_curves({"cost $^$": RUN}, tmp_path / "c.svg")
+    assert "cost $^$, training" in (tmp_path / "c.svg").read_text()
+
+
 def test_running_mean_keeps_the_mean_of_a_line():
     assert running_mean(list(range(10)), 4).tolist() == [1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5]
 

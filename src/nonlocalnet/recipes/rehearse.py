@@ -32,7 +32,7 @@ from nonlocalnet.recipes.run import run
 from nonlocalnet.recipes.tables import all_recipes
 
 STEPS = 2
-LONG = 64  # frames; from here a full clip's rehearsal works activations out again
+LONG = 64  # frames; a longer full clip's rehearsal works activations out again
 
 
 @dataclass(frozen=True, kw_only=True)

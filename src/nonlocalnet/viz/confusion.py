@@ -8,6 +8,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from nonlocalnet.files import replacing
+from nonlocalnet.viz import plain
 
 WRITTEN = 25  # classes up to which every cell says its number
 TICKS = 120  # names that fit along an axis
@@ -60,5 +61,4 @@ def draw_confusion(
 
 
 def _short(label: str) -> str:
-    cut = label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
-    return cut.replace("$", r"\$")  # no formula
+    return plain(label if len(label) <= LONGEST else label[: LONGEST - 1] + "…")

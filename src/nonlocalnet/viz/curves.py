@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nonlocalnet.files import replacing
+from nonlocalnet.viz import plain
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Told apart with any kind of colour vision (Okabe and Ito); blue and red come first, as there."""
@@ -44,7 +45,7 @@ def draw_curves(
     ax = figure.subplots()
     for (name, run), colour in zip(runs.items(), _cycle(len(runs)), strict=True):
         steps, errors = (running_mean(v, smooth) for v in (run.train_steps, run.train_error))
-        ax.plot(steps, 100 * errors, "--", color=colour, lw=1.1, label=f"{name}, training")
+        ax.plot(steps, 100 * errors, "--", color=colour, lw=1.1, label=f"{plain(name)}, training")
         ax.plot(
             list(run.val_steps),
             100 * np.asarray(run.val_error, float),
@@ -53,7 +54,7 @@ def draw_curves(
             lw=1.8,
             marker="o" if len(run.val_steps) < 12 else "",
             ms=3,
-            label=f"{name}, validation",
+            label=f"{plain(name)}, validation",
         )
     if chance is not None:
         ax.axhline(100 * chance, color="#888888", lw=0.8, ls=":")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from nonlocalnet.files import replacing
+from nonlocalnet.viz import plain
 
 
 class Found(Protocol):
@@ -69,7 +70,7 @@ def draw_detections(
             Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.5)
         )
         ax.text(
-            *(x1, max(y1, 0.04 * height), f"{name} {100 * found.scores[i]:.0f} %"),
+            *(x1, max(y1, 0.04 * height), f"{plain(name)} {100 * found.scores[i]:.0f} %"),
             fontsize=8,
             color="white",
             va="bottom",

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from nonlocalnet.files import replacing
+from nonlocalnet.viz import plain
 
 KEPT, REST = "#0072b2", "#cccccc"
 CROPS = ("#d55e00", "#009e73", "#cc79a7")
@@ -38,7 +39,7 @@ def draw_sampling(
     figure = Figure(figsize=(9.6, max(0.24 * rows + 1.1, 2.6)), dpi=160, layout="constrained")
     time, frame = figure.subplots(1, 2, width_ratios=(2.6, 1))
     if title:
-        figure.suptitle(title, fontsize=9)
+        figure.suptitle(plain(title), fontsize=9)
     time.eventplot([stamps], lineoffsets=[0], linelengths=0.5, colors=REST, linewidths=0.6)
     for row, clip in enumerate(clips, 1):
         for run in np.split(clip, np.flatnonzero(np.diff(clip) < 0) + 1):  # it may start again

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nonlocalnet.files import replacing
+from nonlocalnet.viz import plain
 
 COLUMNS = 2
 STRIP = (4.6, 0.85)  # inches, width and height of the place of a strip
@@ -75,5 +76,6 @@ def _strip(frames: np.ndarray) -> np.ndarray:  # (F, H, W, 3) -> (H, F W + gaps,
 
 def _fitting(text: str) -> str:
     """One line of the sheet; the middle goes first, since both ends tell more."""
-    text = text.replace("$", r"\$")
-    return text if len(text) <= MOST else f"{text[: MOST // 3]} … {text[-2 * MOST // 3 + 3 :]}"
+    if len(text) > MOST:
+        text = f"{text[: MOST // 3]} … {text[-2 * MOST // 3 + 3 :]}"
+    return plain(text)
