@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from nonlocalnet.models.costs import count
 from nonlocalnet.recipes.config import Machine
 from nonlocalnet.recipes.recipe import Recipe
 from nonlocalnet.recipes.run import run
-from nonlocalnet.recipes.scaled import budget, settings
+from nonlocalnet.recipes.scaled import budget
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 Saying = Callable[[str], None]
@@ -62,6 +62,11 @@ class Run:
     targets: tuple[tuple[int, ...], ...] = ()
     """Of such a set: the numbers of every video's labels."""
     command: str
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What makes it the same run as another."""
+        return self.recipe, self.seed, self.settings
 
     def figure(self, name: str) -> Figure:
         """One figure as a function of how often each test video counts.
@@ -112,7 +117,7 @@ def append_run(file: Path, done: Run) -> None:
 
     Appended, not rewritten: several processes may run different rows.
     """
-    if any(same_run(done, run) for run in read_runs(file)):
+    if any(done.key == run.key for run in read_runs(file)):
         return
     plain = {field.name: getattr(done, field.name) for field in fields(Run)}
     line = json.dumps({key: value for key, value in plain.items() if value != ()})
@@ -121,14 +126,12 @@ def append_run(file: Path, done: Run) -> None:
         lines.write(line + "\n")
 
 
-def same_run(a: Run, b: Run) -> bool:
-    """Whether two runs are of the same recipe, seed and settings."""
-    return (a.recipe, a.seed, a.settings) == (b.recipe, b.seed, b.settings)
-
-
 def settings_hash(recipe: Recipe) -> str:
     """Of everything that a run's figure depends on but its seed."""
-    return hashlib.sha256(json.dumps(settings(recipe), sort_keys=True).encode()).hexdigest()[:12]
+    before = recipe.init.removesuffix(f"-{recipe.train.seed}")
+    plain = asdict(replace(recipe, init=before, published={}, source=""))
+    del plain["train"]["seed"]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def train_and_test(

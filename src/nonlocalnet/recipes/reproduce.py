@@ -142,7 +142,7 @@ def reproduce(
         say: Gets a few sentences.
         progress: Show bars.
     """
-    kept = {(run.recipe, run.seed, run.settings): run for run in read_runs(bench.file)}
+    kept = {run.key: run for run in read_runs(bench.file)}
     done = []
     for seed in seeds:
         for recipe in recipes:

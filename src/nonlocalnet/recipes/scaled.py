@@ -5,7 +5,7 @@ places, kinds, test protocol and the ratios between recipes (frames, clips per s
 rate of Table 2g) stay as they are.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nonlocalnet.data.clips import ClipConfig
@@ -124,17 +124,19 @@ def budget(recipe: Recipe) -> str:
         'width 8, 16 x 64 px, every 3rd frame, 808 steps of 16 clips'
     """
     clip, train = recipe.clip, recipe.train
-    every = {1: "every frame", 2: "every 2nd frame", 3: "every 3rd frame"}
     return (
         f"width {recipe.model.width or FULL_WIDTH}, {clip.frames} x {clip.crop} px, "
-        f"{every.get(clip.stride, f'every {clip.stride}th frame')}, "
+        f"every {nth(clip.stride)}, "
         f"{train.steps} steps of {train.batch} clips"
     )
 
 
-def settings(recipe: Recipe) -> dict:
-    """All that a run's figure depends on but its seed, in plain values."""
-    before = recipe.init.removesuffix(f"-{recipe.train.seed}")
-    plain = asdict(replace(recipe, init=before, published={}, source=""))
-    del plain["train"]["seed"]
-    return plain
+def nth(stride: int) -> str:
+    """Which frames a stride keeps.
+
+    Example:
+        >>> [nth(stride) for stride in (1, 2, 3, 4)]
+        ['frame', '2nd frame', '3rd frame', '4th frame']
+    """
+    ends = {1: "", 2: "2nd ", 3: "3rd "}
+    return f"{ends.get(stride, f'{stride}th ')}frame"

@@ -16,6 +16,7 @@ from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.recipes.config import Machine, SmallRecipe
 from nonlocalnet.recipes.recipe import ModelConfig, Recipe, TestConfig, TrainConfig
 from nonlocalnet.recipes.run import run
+from nonlocalnet.recipes.scaled import nth
 from nonlocalnet.recipes.start import read_weights, weights_file
 from nonlocalnet.weights.describe import describe
 from nonlocalnet.weights.file import is_ours, read
@@ -102,7 +103,7 @@ def run_small(
         f" videos of {len(folder.labels)} classes, split by {folder.split_by}"
     )
     say(
-        f"{recipe.model.name}: clips of {clip.frames} frames, every {_nth(clip.stride)} kept"
+        f"{recipe.model.name}: clips of {clip.frames} frames, every {nth(clip.stride)} kept"
         f"{f' at {clip.fps:g} fps' if clip.fps else ''}, "
         f"{clip.crop} px, mirrored: {'half' if clip.flip else 'no'}; "
         f"{round(steps * small.batch / len(samples))} epochs, {steps} steps"
@@ -180,7 +181,3 @@ def _clip(folder: VideoFolder, small: SmallRecipe, fed: Mapping[str, Any]) -> Cl
         test_short_side=crop,  # one window per frame: the last map has a cell per 32 px
         flip=flip,
     )
-
-
-def _nth(stride: int) -> str:
-    return "frame" if stride == 1 else f"{stride}{('nd', 'rd')[stride - 2] if stride < 4 else 'th'}"
