@@ -176,13 +176,16 @@ def test_accumulated_batches_are_one_large_batch(bars, tmp_path):
         assert got == pytest.approx(want, rel=1e-5)
 
 
-@pytest.mark.parametrize("step_died_at", [3, 6])
-def test_an_interrupted_run_that_accumulates_ends_with_the_same_bits(bars, tmp_path, step_died_at):
+@pytest.mark.parametrize("batches_died_at", [(6,), (12,), (7, 7)])
+def test_an_interrupted_run_that_accumulates_ends_with_the_same_bits(
+    bars, tmp_path, batches_died_at
+):
     changes = {"batch": 2, "accumulate": 2, "checkpoint_every": 3}
     want = run(bars, tmp_path / "whole", **changes)
     keys = list(StepBatches(size=10, batch=2, steps=8, seed=3, accumulate=2))
-    with pytest.raises(PowerCut):
-        run(bars, tmp_path / "cut", dies_at=keys[2 * step_died_at][0], **changes)
+    for batch in batches_died_at:
+        with pytest.raises(PowerCut):
+            run(bars, tmp_path / "cut", dies_at=keys[batch][0], **changes)
     got = run(bars, tmp_path / "cut", **changes)
     for a, b in zip(want.state_dict().values(), got.state_dict().values(), strict=True):
         assert torch.equal(a, b)
