@@ -67,6 +67,15 @@ def test_the_same_frames_as_the_default_reader(tmp_path, reader, kind):
     np.testing.assert_allclose(theirs.seconds, ours.seconds, atol=2e-3)
 
 
+@pytest.mark.parametrize("reader", PEERS)
+def test_a_phone_clip_may_be_checked_by_one_reader_and_read_by_another(tmp_path, reader):
+    path = write_video(tmp_path / "v.mp4", 9, turn=True)
+    ours = examine(tmp_path, reader, 8, path.name).video(tmp_path, "pyav")
+    np.testing.assert_array_equal(
+        read_frames(ours, [2, 7], 32), read_frames(open_video(path, "pyav"), [2, 7], 32)
+    )
+
+
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
 @pytest.mark.parametrize("short_side", [None, 32])
 def test_a_transport_stream_is_read_from_its_start(tmp_path, codec, short_side):

@@ -42,8 +42,6 @@ class Row:
     """px, upright."""
     width: int = 0
     """px, upright."""
-    rotation: int = 0
-    """Quarter turns, counter-clockwise, that make the stored picture upright."""
     duration: float = 0.0
     """Seconds."""
     hash: str = ""
@@ -65,7 +63,6 @@ class Row:
             fps=self.fps,
             height=self.height,
             width=self.width,
-            rotation=self.rotation,
         )
 
 
@@ -148,7 +145,6 @@ def examine(root: Path, reader: str | None, min_frames: int, path: str, fps: flo
         "fps": round(video.fps, 6),
         "height": video.height,
         "width": video.width,
-        "rotation": video.rotation,
         "duration": round(video.frames / video.fps, 3),
     }
     promised = max(video.frames, video.expected)
@@ -168,7 +164,9 @@ def _examine_listed(
 
 
 def read_manifest(file: Path) -> list[Row]:
-    """The rows of a manifest; none where there is no such file. A row cut short is passed over.
+    """The rows of a manifest; none where there is no such file.
+
+    A row cut short is passed over, and so are columns that older manifests have.
 
     Raises:
         ValueError: The file is no manifest.
@@ -179,7 +177,7 @@ def read_manifest(file: Path) -> list[Row]:
     rows = []
     with file.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
-        if reader.fieldnames is not None and list(reader.fieldnames) != list(types):
+        if reader.fieldnames is not None and not types.keys() <= set(reader.fieldnames):
             raise ValueError(
                 f"{file}:1: not a manifest: its columns must be {', '.join(types)}; "
                 "delete it and run nonlocalnet check again"
@@ -188,7 +186,7 @@ def read_manifest(file: Path) -> list[Row]:
             if None in values.values() or None in values:
                 continue
             try:
-                row = Row(**{name: types[name](text) for name, text in values.items()})  # type: ignore[operator]
+                row = Row(**{name: kind(values[name]) for name, kind in types.items()})  # type: ignore[operator]
             except ValueError:
                 continue
             if row.state in STATES:
