@@ -206,6 +206,15 @@ def content_hash(path: Path, fps: float) -> str:
     return digest.hexdigest()
 
 
+def written(path: Path) -> tuple[int, int]:
+    """Bytes and time of the last change (ns) of a file, or of a folder and its files; 0 if gone."""
+    if not path.exists():
+        return 0, 0
+    stats = [file.stat() for file in _parts(path)]
+    changed = max(s.st_mtime_ns for s in (path.stat(), *stats))  # of the folder: a file renamed
+    return sum(s.st_size for s in stats), changed
+
+
 def _parts(path: Path) -> list[Path]:
     """The files of a video: itself, or those of a folder of images."""
     return sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
@@ -216,17 +225,12 @@ def _stamped(root: Path, path: str, rate: float, **facts: Any) -> Row:
     file = root / path
     if not (file.is_file() or file.is_dir()):
         return Row(path=path, **facts)
-    size, changed = _size_and_change(file)
+    size, changed = written(file)
     try:
         digest = content_hash(file, rate)
     except OSError:  # no permission, or a bad sector: its row is not ok already
         digest = ""
     return Row(path=path, size=size, changed=changed, hash=digest, **facts)
-
-
-def _size_and_change(path: Path) -> tuple[int, int]:
-    stats = [file.stat() for file in _parts(path)]
-    return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
 
 
 def _stands(row: Row, root: Path, min_frames: int, fps: float) -> bool:
@@ -238,7 +242,7 @@ def _stands(row: Row, root: Path, min_frames: int, fps: float) -> bool:
 def unchanged(row: Row, root: Path) -> bool:
     """Whether a file still has the size and the time of change that its row tells."""
     file = root / row.path
-    return file.exists() and (row.size, row.changed) == _size_and_change(file)
+    return file.exists() and (row.size, row.changed) == written(file)
 
 
 def _writer(lines: Any) -> csv.DictWriter:
