@@ -13,6 +13,7 @@ from nonlocalnet.data.clips import ClipConfig, to_input
 from nonlocalnet.data.folder import read_folder
 from nonlocalnet.data.sets import TestVideos, TrainClips
 from nonlocalnet.engine import module
+from nonlocalnet.engine.logs import MetricsCSV, read_metrics
 from nonlocalnet.engine.loop import Loop
 from nonlocalnet.engine.sampler import StepBatches
 from nonlocalnet.engine.schedule import cosine
@@ -95,6 +96,24 @@ def test_an_interrupted_run_ends_with_the_same_bits(bars, tmp_path, unbroken, st
     last = [torch.load(o / "last.ckpt", weights_only=True) for o in (want_out, tmp_path)]
     for a, b in zip(*(c["optimizer_states"][0]["state"].values() for c in last), strict=True):
         assert torch.equal(a["momentum_buffer"], b["momentum_buffer"])
+
+
+def test_metrics_are_whole_where_a_resume_dies_while_it_cuts_them(tmp_path, monkeypatch):
+    metrics = MetricsCSV(tmp_path / "metrics.csv", ("loss",))
+    metrics.begin(0)
+    for step in range(3):
+        metrics.log_metrics({"loss": 1.0}, step)
+    before = metrics.path.read_bytes()
+
+    def power_cut(*_):
+        raise PowerCut
+
+    with monkeypatch.context() as patch, pytest.raises(PowerCut):
+        patch.setattr(csv.DictWriter, "writerows", power_cut)
+        metrics.begin(2)
+    assert metrics.path.read_bytes() == before
+    metrics.begin(2)
+    assert [row["step"] for row in read_metrics(metrics.path)] == ["0", "1"]
 
 
 def test_workers_change_nothing(bars, tmp_path, unbroken):
