@@ -162,7 +162,7 @@ def _opener(root: Path, reader: str | None, cache: Path | None) -> Callable[[Lis
             raise BadVideo(path, f"{row.state} by the manifest: {row.reason}", row.state)
         same_rate = row.fps == round(listed.fps, 6) or not path.is_dir()  # images know no rate
         if name in files and same_rate:
-            return open_video(files[name])
+            return open_video(files[name], reader)
         video = row.video(root, reader)
         return video if same_rate else replace(video, fps=listed.fps)
 
