@@ -115,9 +115,9 @@ def read_folder(
 
 def open_listing(
     listing: Listing,
-    splits: Collection[str] = SPLITS,
-    progress: Callable[[int, int], None] = lambda done, of: None,
-    opener: Callable[[Listed], Video] = lambda row: open_video(row.path, fps=row.fps),
+    splits: Collection[str],
+    progress: Callable[[int, int], None],
+    opener: Callable[[Listed], Video],
 ) -> VideoFolder:
     """Opens the videos of some splits; those that cannot be read are named in `unreadable`."""
     folder = VideoFolder(
