@@ -254,6 +254,12 @@ class _Reader:
         return points
 
 
+def as_run_lengths(mask: np.ndarray) -> dict[str, Any]:
+    """A mask (height, width) as the `segmentation` of an annotation."""
+    lengths = _mask_library("writing masks").encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": list(mask.shape), "counts": lengths["counts"].decode()}
+
+
 def _load(file: Path) -> dict[str, Any]:
     if not file.is_file():
         near = sorted(path.name for path in file.parent.glob("*.json"))
@@ -307,8 +313,8 @@ def _sigmas(category: Mapping[str, Any], file: Path) -> tuple[float, ...]:
     )
 
 
-def _mask_library() -> Any:
-    return require("faster_coco_eval.core.mask", "reading masks", "detection")
+def _mask_library(purpose: str = "reading masks") -> Any:
+    return require("faster_coco_eval.core.mask", purpose, "detection")
 
 
 def _run_lengths(segmentation: Any, height: int, width: int) -> Any:
