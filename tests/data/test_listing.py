@@ -253,13 +253,14 @@ def test_a_trained_network_says_what_the_classes_are(tree, tmp_path):
     assert [sample.label for sample in folder.splits["test"]] == [1]
 
 
-def test_only_the_splits_asked_for_are_opened(tree, tmp_path):
+@pytest.mark.parametrize(("asked", "broken", "count"), [("test", "train", 2), ("train", "val", 3)])
+def test_only_the_splits_asked_for_are_opened(tree, tmp_path, asked, broken, count):
     root = tmp_path / "copy"
     shutil.copytree(tree, root)
-    for path, _ in of("train"):
+    for path, _ in of(broken):
         (root / path).write_text("no video")
-    folder = read_folder(root, needs=("test",))
-    assert not folder.bad and len(folder.splits["test"]) == 2
+    folder = read_folder(root, needs=(asked,))
+    assert not folder.bad and len(folder.splits[asked]) == count
 
 
 def test_a_class_called_train_is_a_class(tmp_path):
