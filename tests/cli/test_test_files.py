@@ -25,13 +25,17 @@ GONE = {"up/99.mp4": "up", "up/98.mp4": "up", "down/99.mp4": "down"}
 
 @pytest.fixture(scope="module")
 def rotten(bars, tmp_path_factory):
-    """The bars with three files gone and one that is no video, all of them to be tested."""
+    """The bars with three files gone and one that is no video, all of them to be tested.
+
+    One more that is no video is for validation.
+    """
     root = tmp_path_factory.mktemp("rotten") / "data"
     shutil.copytree(bars, root)
-    (root / "up" / "97.mp4").write_text("no video at all")
+    for name in ("97.mp4", "96.mp4"):
+        (root / "up" / name).write_text("no video at all")
     with (root / "videos.csv").open("a", encoding="utf-8") as file:
         file.writelines(f"{path},{label},test\n" for path, label in GONE.items())
-        file.write("up/97.mp4,up,test\n")
+        file.write("up/97.mp4,up,test\nup/96.mp4,up,val\n")
     return root
 
 
@@ -125,6 +129,15 @@ def test_missing_videos_are_counted_by_class(tested):
     hits = sum(row["label"] == row["predicted"] == "up" for row in results["videos"])
     assert float(up["recall_worst"]) == pytest.approx(hits / 6)
     assert float(up["recall_best"]) == pytest.approx((hits + 3) / 6)
+
+
+def test_what_other_splits_lack_is_not_missing(rotten, model, tmp_path):
+    arguments = ["test", str(model), "--data", str(rotten), "--out", str(tmp_path / "r.json")]
+    arguments += ["--split", "train", "--views", "1x1", "--workers", "0", "--explorer", "0"]
+    assert main(arguments) == 0
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert (results["protocol"]["missing"], results["faults"]) == (0, [])
+    assert results["protocol"]["evaluated"] == 10
 
 
 def test_intervals_and_bounds_hold_the_figure(tested):

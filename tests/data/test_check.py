@@ -50,7 +50,7 @@ def test_every_fault_is_found_and_the_scan_goes_on(rotten, tmp_path):
     assert by["short.mp4"].reason == "3 frames, fewer than 8"
     assert "of 60 frames can be decoded" in by["cut_index_first.mp4"].reason
     sideways = by["sideways.mp4"]
-    assert (sideways.height, sideways.width, sideways.rotation) == (96, 64, 3)
+    assert (sideways.height, sideways.width) == (96, 64)
     assert by["good3.mp4"].frames == 23
     assert by["good3.mp4"].duration == pytest.approx(23 / 30, abs=1e-3)
     assert read_manifest(manifest) == rows
@@ -91,6 +91,14 @@ def test_a_manifest_of_other_columns_is_an_error(tmp_path):
     (tmp_path / "manifest.csv").write_text("path,label\na.mp4,run\n")
     with pytest.raises(ValueError, match=r"manifest.csv:1: not a manifest"):
         read_manifest(tmp_path / "manifest.csv")
+
+
+def test_a_manifest_of_more_columns_is_read(tmp_path):
+    """Older ones say how each picture is turned."""
+    (row,) = check(tmp_path, [write_video(tmp_path / "a.mp4", 9).name], tmp_path / "manifest.csv")
+    head, line = (tmp_path / "manifest.csv").read_text().splitlines()
+    (tmp_path / "old.csv").write_text(f"rotation,{head}\n3,{line}\n")
+    assert read_manifest(tmp_path / "old.csv") == [row]
 
 
 def mutate(content: bytes, rng: np.random.Generator, other: bytes) -> bytes:

@@ -119,6 +119,11 @@ BROKEN = {
         r"1 of 3 images are missing, first: .*gone.png",
     ),
     "no list": (lambda c: c.pop("categories"), "not COCO annotations"),
+    "no entry": (lambda c: c["images"].append(7), "not COCO annotations"),
+    "no height": (lambda c: c["images"][1].pop("height"), "image 1 has no height"),
+    "no file": (lambda c: c["images"][2].pop("file_name"), "image 2 has no file_name"),
+    "no name": (lambda c: c["categories"][0].pop("name"), "category 1 has no name"),
+    "image twice": (lambda c: c["images"][1].update(id=0), "image 0 is there twice"),
 }
 
 
@@ -154,6 +159,14 @@ def test_what_is_left_out_is_said_with_ids(shapes, tmp_path):
     three["keypoints"] = three["keypoints"][:6]
     with pytest.raises(ValueError, match=rf"annotation {three['id']} has 6 keypoint numbers"):
         read_coco(rooted_again(tmp_path, content), "val2017", "keypoints")
+
+
+def test_a_keypoint_without_its_other_side_is_named(shapes, tmp_path):
+    content = json.loads((shapes / "annotations" / "person_keypoints_val2017.json").read_text())
+    names = content["categories"][0]["keypoints"]
+    names[[name.startswith("right_") for name in names].index(True)] = "tail"
+    with pytest.raises(ValueError, match=r"category 1 has the keypoint left_.* and no right_"):
+        read_coco(rooted(tmp_path, shapes, "person_keypoints", content), "val2017", "keypoints")
 
 
 def rooted_again(folder, content):

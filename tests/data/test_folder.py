@@ -51,6 +51,13 @@ def test_a_class_of_one_series_is_split_by_file(tmp_path, clip):
     assert [len(folder.splits[s]) for s in ("train", "test")] == [14, 6]
 
 
+def test_a_class_of_one_file_name_is_split_by_folder(tmp_path, clip):
+    fill(tmp_path, clip, [f"{c}/take{i}/video.mp4" for c in ("run", "sit") for i in range(4)])
+    folder = read_folder(tmp_path)
+    assert sorted(sample.label for sample in folder.splits["test"]) == [0, 1]
+    assert len(folder.splits["train"]) == 6
+
+
 def test_train_and_test_folders_are_taken_as_they_are(tmp_path, clip):
     fill(tmp_path, clip, ["train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4", "val/b/4.mp4"])
     folder = read_folder(tmp_path)

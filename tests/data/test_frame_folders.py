@@ -8,6 +8,7 @@ from videos import frame_with_number, number_of
 from nonlocalnet.cli.main import main
 from nonlocalnet.data.clips import ClipConfig, by_time, even_numbers
 from nonlocalnet.data.folder import read_folder
+from nonlocalnet.data.found import heap_of
 from nonlocalnet.data.video import read_frames
 
 
@@ -88,3 +89,12 @@ def test_a_list_of_another_rate_makes_folders_of_images_anew(tmp_path):
         seconds.append(folder.splits["test"][0].video.seconds)
     np.testing.assert_array_equal(*seconds)
     np.testing.assert_array_equal(seconds[0], np.arange(36) / 24)
+
+
+def test_a_heap_with_links_in_a_circle_has_each_video_once(tmp_path):
+    (tmp_path / "a" / "frames").mkdir(parents=True)
+    for name in ("a/1.mp4", "a/2.npy", "a/2.seconds.npy", "a/frames/1.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "round").symlink_to(tmp_path)
+    found = heap_of(tmp_path)
+    assert found == [tmp_path / "a" / name for name in ("1.mp4", "2.npy", "frames")]

@@ -253,13 +253,14 @@ def test_a_trained_network_says_what_the_classes_are(tree, tmp_path):
     assert [sample.label for sample in folder.splits["test"]] == [1]
 
 
-def test_only_the_splits_asked_for_are_opened(tree, tmp_path):
+@pytest.mark.parametrize(("asked", "broken", "count"), [("test", "train", 2), ("train", "val", 3)])
+def test_only_the_splits_asked_for_are_opened(tree, tmp_path, asked, broken, count):
     root = tmp_path / "copy"
     shutil.copytree(tree, root)
-    for path, _ in of("train"):
+    for path, _ in of(broken):
         (root / path).write_text("no video")
-    folder = read_folder(root, needs=("test",))
-    assert not folder.bad and len(folder.splits["test"]) == 2
+    folder = read_folder(root, needs=(asked,))
+    assert not folder.bad and len(folder.splits[asked]) == count
 
 
 def test_a_class_called_train_is_a_class(tmp_path):
@@ -268,6 +269,29 @@ def test_a_class_called_train_is_a_class(tmp_path):
         for i in range(4):
             (tmp_path / name / f"{i}.mp4").touch()
     assert list_videos(tmp_path).labels == ["plane", "train"]
+
+
+def touch(root, names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_a_class_called_train_that_has_folders_is_asked_about(tmp_path):
+    touch(tmp_path, [f"{c}/g0{g}/1.mp4" for c in ("bus", "car", "train") for g in (1, 2)])
+    with pytest.raises(ValueError, match="train may be a split or a class, as bus beside it"):
+        list_videos(tmp_path)
+
+
+def test_folders_of_one_split_are_all_of_it(tmp_path):
+    folders = ("train", "videos_train", "val", "validation", "test")
+    touch(tmp_path, [f"{folder}/{c}/{folder}.mp4" for folder in folders for c in "ab"])
+    rows = list_videos(tmp_path).rows
+    found = [{r.path.stem for r in rows if r.split == s} for s in ("train", "val", "test")]
+    assert found == [{"train", "videos_train"}, {"val", "validation"}, {"test"}]
+    for folder in folders[2:]:
+        shutil.rmtree(tmp_path / folder)
+    assert len(list_videos(tmp_path).rows) == 4
 
 
 def test_lines_that_repeat_a_video_count_once(tmp_path):

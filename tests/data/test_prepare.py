@@ -5,6 +5,7 @@ import pytest
 from videos import number_of, write_video
 
 from nonlocalnet.data.check import check
+from nonlocalnet.data.folder import read_folder
 from nonlocalnet.data.prepare import Preparation, prepare, prepared_videos, write_prepared
 from nonlocalnet.data.video import open_video, read_frames
 
@@ -43,12 +44,12 @@ def test_frame_k_is_frame_k_of_the_source(source, rows, tmp_path, form):
             continue
         before, after = open_video(source / row.path), open_video(how.file(tmp_path, row))
         assert after.frames == before.frames == 30
-        assert (after.height, after.width, after.rotation) == (before.height, before.width, 0)
+        assert (after.height, after.width) == (before.height, before.width)
         assert after.fps == pytest.approx(before.fps, rel=1e-3)
         np.testing.assert_allclose(after.seconds, before.seconds, atol=1e-3)
         wanted = [29, 0, 13, 13, 7]
         pictures = read_frames(after, wanted)
-        if before.rotation:
+        if row.path == "turned.mp4":
             pictures = np.rot90(pictures, 1, (1, 2))
         assert [number_of(p) for p in pictures] == wanted
     assert not list(tmp_path.rglob(".*"))  # what `replacing` began
@@ -80,6 +81,23 @@ def test_what_is_there_is_not_made_again_and_copies_are_kept_once(source, tmp_pa
     assert found["a.mp4"].stat().st_mtime_ns == stamp
     with pytest.raises(ValueError, match=r'this cache holds .*"short_side": 256.* asked for'):
         prepare(tmp_path / "in", rows, cache, Preparation(short_side=128))
+
+    for name in found:
+        (tmp_path / "in" / name).unlink()
+    assert set(prepare(tmp_path / "in", rows, tmp_path / "other", Preparation())) == set(found)
+
+
+def test_prepared_videos_are_read_by_the_reader_asked_for(source, tmp_path):
+    pytest.importorskip("cv2")
+    root, cache = tmp_path / "in", tmp_path / "cache"
+    names = [f"{label}/{take}.mp4" for label in "xy" for take in "ab"]
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes((source / "plain.mp4").read_bytes())
+    rows = check(root, names, cache / "manifest.csv")
+    assert prepare(root, rows, cache, Preparation(form="video")) == {}
+    folder = read_folder(root, prepared=cache, reader="opencv")
+    assert {sample.video.reader for sample in folder.splits["train"]} == {"opencv"}
 
 
 def test_a_folder_that_is_no_cache_is_said_so(tmp_path):

@@ -1,11 +1,12 @@
 """Every way of reading gives the same frames: numbers exactly, pixels nearly."""
 
 import importlib
+import shutil
 
 import av
 import numpy as np
 import pytest
-from videos import frame_with_number, number_of, write_video
+from videos import frame_with_number, number_of, write_sound, write_video
 
 from nonlocalnet.data.check import examine
 from nonlocalnet.data.optional import MissingLibrary
@@ -65,6 +66,15 @@ def test_the_same_frames_as_the_default_reader(tmp_path, reader, kind):
         pictures = np.rot90(pictures, 1, (1, 2))
     assert [number_of(p) for p in pictures] == wanted
     np.testing.assert_allclose(theirs.seconds, ours.seconds, atol=2e-3)
+
+
+@pytest.mark.parametrize("reader", PEERS)
+def test_a_phone_clip_may_be_checked_by_one_reader_and_read_by_another(tmp_path, reader):
+    path = write_video(tmp_path / "v.mp4", 9, turn=True)
+    ours = examine(tmp_path, reader, 8, path.name).video(tmp_path, "pyav")
+    np.testing.assert_array_equal(
+        read_frames(ours, [2, 7], 32), read_frames(open_video(path, "pyav"), [2, 7], 32)
+    )
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
@@ -167,6 +177,21 @@ def test_images_in_a_folder_are_a_video_in_the_order_of_their_numbers(tmp_path):
     assert read_frames(video, [3], 32).shape == (1, 32, 48, 3)
     (tmp_path / "frame4.png").write_bytes(b"damaged")
     assert [number_of(f) for f in read_frames(video, [3, 4, 5])] == [3, 3, 5]
+
+
+def test_a_folder_of_images_that_went_away_is_a_fault_in_words(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "v").mkdir()
+    Image.fromarray(frame_with_number(5)).save(tmp_path / "v" / "1²2.png")
+    video = open_video(tmp_path / "v")
+    assert number_of(read_frames(video, [0])[0]) == 5
+    write_sound(tmp_path / "sound.mp4").replace(tmp_path / "v" / "1²2.png")
+    with pytest.raises(BadVideo, match=r"1²2\.png: not an image"):
+        open_video(tmp_path / "v")
+    shutil.rmtree(tmp_path / "v")
+    with pytest.raises(BadVideo, match=r"v: the folder cannot be listed \(No such file"):
+        read_frames(video, [0])
 
 
 def test_an_array_is_a_video(tmp_path):

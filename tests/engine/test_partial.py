@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -191,6 +192,13 @@ def test_rows_of_another_test_are_not_taken(model, bars, tmp_path):
     stat = samples[0].video.path.stat()
     os.utime(samples[0].video.path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1000))
     assert key_of(model, samples, LABELS, CLIP, protocol, 1) not in keys
+    frame = tmp_path / "frames" / "1.png"
+    frame.parent.mkdir()
+    frame.write_text("before")
+    folder = [replace(samples[0], video=replace(samples[0].video, path=frame.parent))]
+    before = key_of(model, folder)
+    frame.write_text("after it")
+    assert key_of(model, folder) != before
     partial = Partial(tmp_path / "results.json")
     run_test(model, LABELS, samples, CLIP, protocol, partial=partial)
     assert Partial(tmp_path / "results.json").begin("another") == {}

@@ -98,7 +98,7 @@ def test_an_unreadable_video_is_counted_not_hidden(bars, model, tmp_path):
         run_test(model, ["down", "up"], samples[:1], CLIP, Protocol(clips=1), workers=0)
 
 
-@pytest.mark.parametrize("text", ["10", "0x1", "10x2", "x", "axb"])
+@pytest.mark.parametrize("text", ["10", "0x1", "10x2", "x", "axb", "²x1"])
 def test_views_have_a_form(text):
     with pytest.raises(ValueError, match="CLIPSx1"):
         Protocol.parse(text)

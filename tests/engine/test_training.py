@@ -13,6 +13,7 @@ from nonlocalnet.data.clips import ClipConfig, to_input
 from nonlocalnet.data.folder import read_folder
 from nonlocalnet.data.sets import TestVideos, TrainClips
 from nonlocalnet.engine import module
+from nonlocalnet.engine.logs import MetricsCSV, read_metrics
 from nonlocalnet.engine.loop import Loop
 from nonlocalnet.engine.sampler import StepBatches
 from nonlocalnet.engine.schedule import cosine
@@ -97,6 +98,24 @@ def test_an_interrupted_run_ends_with_the_same_bits(bars, tmp_path, unbroken, st
         assert torch.equal(a["momentum_buffer"], b["momentum_buffer"])
 
 
+def test_metrics_are_whole_where_a_resume_dies_while_it_cuts_them(tmp_path, monkeypatch):
+    metrics = MetricsCSV(tmp_path / "metrics.csv", ("loss",))
+    metrics.begin(0)
+    for step in range(3):
+        metrics.log_metrics({"loss": 1.0}, step)
+    before = metrics.path.read_bytes()
+
+    def power_cut(*_):
+        raise PowerCut
+
+    with monkeypatch.context() as patch, pytest.raises(PowerCut):
+        patch.setattr(csv.DictWriter, "writerows", power_cut)
+        metrics.begin(2)
+    assert metrics.path.read_bytes() == before
+    metrics.begin(2)
+    assert [row["step"] for row in read_metrics(metrics.path)] == ["0", "1"]
+
+
 def test_workers_change_nothing(bars, tmp_path, unbroken):
     got = run(bars, tmp_path, workers=2)
     for a, b in zip(unbroken[0].state_dict().values(), got.state_dict().values(), strict=True):
@@ -176,13 +195,16 @@ def test_accumulated_batches_are_one_large_batch(bars, tmp_path):
         assert got == pytest.approx(want, rel=1e-5)
 
 
-@pytest.mark.parametrize("step_died_at", [3, 6])
-def test_an_interrupted_run_that_accumulates_ends_with_the_same_bits(bars, tmp_path, step_died_at):
+@pytest.mark.parametrize("batches_died_at", [(6,), (12,), (7, 7)])
+def test_an_interrupted_run_that_accumulates_ends_with_the_same_bits(
+    bars, tmp_path, batches_died_at
+):
     changes = {"batch": 2, "accumulate": 2, "checkpoint_every": 3}
     want = run(bars, tmp_path / "whole", **changes)
     keys = list(StepBatches(size=10, batch=2, steps=8, seed=3, accumulate=2))
-    with pytest.raises(PowerCut):
-        run(bars, tmp_path / "cut", dies_at=keys[2 * step_died_at][0], **changes)
+    for batch in batches_died_at:
+        with pytest.raises(PowerCut):
+            run(bars, tmp_path / "cut", dies_at=keys[batch][0], **changes)
     got = run(bars, tmp_path / "cut", **changes)
     for a, b in zip(want.state_dict().values(), got.state_dict().values(), strict=True):
         assert torch.equal(a, b)

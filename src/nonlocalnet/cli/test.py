@@ -194,11 +194,12 @@ def _complete(results, folder, options) -> None:
     from nonlocalnet.cli.test_files import missing_videos
 
     results["protocol"]["optimized"] = options.optimize
-    results["faults"] = [*folder.bad, *results["faults"]]
+    faults = [fault for _, fault in folder.unreadable[options.split]]
+    results["faults"] = [*faults, *results["faults"]]
     results["protocol"]["split"] = f"{options.split}, drawn by {folder.split_by}"
     missing = folder.missing[options.split]
     results["faults"] += [f"{row.where}: no file {row.path}" for row in missing]
-    results["protocol"]["missing"] += len(folder.bad) + len(missing)
+    results["protocol"]["missing"] += len(faults) + len(missing)
     results["missing"] = missing_videos(folder, options.split, results)
 
 

@@ -18,7 +18,7 @@ def missing_videos(
     """Rows of the videos that were to be tested and were not: no file, or not to be read."""
     tested = {row["path"] for row in results["videos"]}
     lost = [sample for sample in folder.splits[split] if str(sample.video.path) not in tested]
-    never = [*folder.missing[split], *folder.unreadable[split]]
+    never = [*folder.missing[split], *(row for row, _ in folder.unreadable[split])]
     rows = [
         *((row.path, row.label, row.actions or ()) for row in never),
         *((s.video.path, folder.labels[s.label or 0], s.actions) for s in lost),

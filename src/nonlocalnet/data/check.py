@@ -42,8 +42,6 @@ class Row:
     """px, upright."""
     width: int = 0
     """px, upright."""
-    rotation: int = 0
-    """Quarter turns, counter-clockwise, that make the stored picture upright."""
     duration: float = 0.0
     """Seconds."""
     hash: str = ""
@@ -65,7 +63,6 @@ class Row:
             fps=self.fps,
             height=self.height,
             width=self.width,
-            rotation=self.rotation,
         )
 
 
@@ -148,7 +145,6 @@ def examine(root: Path, reader: str | None, min_frames: int, path: str, fps: flo
         "fps": round(video.fps, 6),
         "height": video.height,
         "width": video.width,
-        "rotation": video.rotation,
         "duration": round(video.frames / video.fps, 3),
     }
     promised = max(video.frames, video.expected)
@@ -168,7 +164,9 @@ def _examine_listed(
 
 
 def read_manifest(file: Path) -> list[Row]:
-    """The rows of a manifest; none where there is no such file. A row cut short is passed over.
+    """The rows of a manifest; none where there is no such file.
+
+    A row cut short is passed over, and so are columns that older manifests have.
 
     Raises:
         ValueError: The file is no manifest.
@@ -179,7 +177,7 @@ def read_manifest(file: Path) -> list[Row]:
     rows = []
     with file.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
-        if reader.fieldnames is not None and list(reader.fieldnames) != list(types):
+        if reader.fieldnames is not None and not types.keys() <= set(reader.fieldnames):
             raise ValueError(
                 f"{file}:1: not a manifest: its columns must be {', '.join(types)}; "
                 "delete it and run nonlocalnet check again"
@@ -188,7 +186,7 @@ def read_manifest(file: Path) -> list[Row]:
             if None in values.values() or None in values:
                 continue
             try:
-                row = Row(**{name: types[name](text) for name, text in values.items()})  # type: ignore[operator]
+                row = Row(**{name: kind(values[name]) for name, kind in types.items()})  # type: ignore[operator]
             except ValueError:
                 continue
             if row.state in STATES:
@@ -208,6 +206,15 @@ def content_hash(path: Path, fps: float) -> str:
     return digest.hexdigest()
 
 
+def written(path: Path) -> tuple[int, int]:
+    """Bytes and time of the last change (ns) of a file, or of a folder and its files; 0 if gone."""
+    if not path.exists():
+        return 0, 0
+    stats = [file.stat() for file in _parts(path)]
+    changed = max(s.st_mtime_ns for s in (path.stat(), *stats))  # of the folder: a file renamed
+    return sum(s.st_size for s in stats), changed
+
+
 def _parts(path: Path) -> list[Path]:
     """The files of a video: itself, or those of a folder of images."""
     return sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
@@ -218,17 +225,12 @@ def _stamped(root: Path, path: str, rate: float, **facts: Any) -> Row:
     file = root / path
     if not (file.is_file() or file.is_dir()):
         return Row(path=path, **facts)
-    size, changed = _size_and_change(file)
+    size, changed = written(file)
     try:
         digest = content_hash(file, rate)
     except OSError:  # no permission, or a bad sector: its row is not ok already
         digest = ""
     return Row(path=path, size=size, changed=changed, hash=digest, **facts)
-
-
-def _size_and_change(path: Path) -> tuple[int, int]:
-    stats = [file.stat() for file in _parts(path)]
-    return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
 
 
 def _stands(row: Row, root: Path, min_frames: int, fps: float) -> bool:
@@ -240,7 +242,7 @@ def _stands(row: Row, root: Path, min_frames: int, fps: float) -> bool:
 def unchanged(row: Row, root: Path) -> bool:
     """Whether a file still has the size and the time of change that its row tells."""
     file = root / row.path
-    return file.exists() and (row.size, row.changed) == _size_and_change(file)
+    return file.exists() and (row.size, row.changed) == written(file)
 
 
 def _writer(lines: Any) -> csv.DictWriter:

@@ -18,6 +18,8 @@ from nonlocalnet.data.optional import require
 
 Task = Literal["masks", "keypoints"]
 FILES = {"masks": "instances", "keypoints": "person_keypoints"}
+FIELDS = {"image": ("id", "file_name", "height", "width"), "category": ("id", "name")}
+"""What every image and every category must have."""
 SIGMAS = (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89)
 """Of COCO's 17 keypoints, in thousandths: how exactly people place each of them."""
 
@@ -112,6 +114,12 @@ def read_coco(root: str | Path, split: str = "val2017", task: Task = "masks") ->
             f"{len(labels)} categories"
         )
     names = tuple(people.get("keypoints", ()))
+    for name in names:
+        if _mirrored(name) not in names:
+            raise ValueError(
+                f"{file}: category {people['id']} has the keypoint {name} and no "
+                f"{_mirrored(name)}, which it becomes in a mirrored image; add it or rename {name}"
+            )
     reader = _Reader(file, task, content, folders[0], labels, names)
     return CocoSplit(
         task=task,
@@ -246,6 +254,12 @@ class _Reader:
         return points
 
 
+def as_run_lengths(mask: np.ndarray) -> dict[str, Any]:
+    """A mask (height, width) as the `segmentation` of an annotation."""
+    lengths = _mask_library("writing masks").encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": list(mask.shape), "counts": lengths["counts"].decode()}
+
+
 def _load(file: Path) -> dict[str, Any]:
     if not file.is_file():
         near = sorted(path.name for path in file.parent.glob("*.json"))
@@ -255,9 +269,30 @@ def _load(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{file}: not JSON ({error}); fetch it again") from None
     parts = ("images", "annotations", "categories")
-    if not isinstance(content, dict) or not all(isinstance(content.get(p), list) for p in parts):
+    if not isinstance(content, dict) or not all(_entries(content.get(part)) for part in parts):
         raise ValueError(f"{file}: not COCO annotations, which are lists of {', '.join(parts)}")
+    _check_fields(file, "image", content["images"])
+    _check_fields(file, "category", content["categories"])
     return content
+
+
+def _entries(part: Any) -> bool:
+    return isinstance(part, list) and all(isinstance(entry, dict) for entry in part)
+
+
+def _check_fields(file: Path, kind: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    seen = set()
+    for entry in entries:
+        lacking = [name for name in FIELDS[kind] if entry.get(name) is None]
+        if lacking:
+            raise ValueError(
+                f"{file}: {kind} {entry.get('id')} has no {lacking[0]}; add it to the file"
+            )
+        if entry["id"] in seen:
+            raise ValueError(
+                f"{file}: {kind} {entry['id']} is there twice; every {kind} needs its own id"
+            )
+        seen.add(entry["id"])
 
 
 def _mirrored(name: str) -> str:
@@ -278,8 +313,8 @@ def _sigmas(category: Mapping[str, Any], file: Path) -> tuple[float, ...]:
     )
 
 
-def _mask_library() -> Any:
-    return require("faster_coco_eval.core.mask", "reading masks", "detection")
+def _mask_library(purpose: str = "reading masks") -> Any:
+    return require("faster_coco_eval.core.mask", purpose, "detection")
 
 
 def _run_lengths(segmentation: Any, height: int, width: int) -> Any:

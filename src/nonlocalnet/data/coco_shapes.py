@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nonlocalnet.data.coco import as_run_lengths
 from nonlocalnet.data.optional import require
 
 SIZE = 128
@@ -103,8 +104,6 @@ def draw(rng: np.random.Generator) -> tuple[np.ndarray, list[dict[str, Any]]]:
 
 
 def _annotation(name: str, shown: np.ndarray, points: Sequence[Sequence[float]]) -> dict[str, Any]:
-    mask = require("faster_coco_eval.core.mask", "writing masks", "detection")
-    lengths = mask.encode(np.asfortranarray(shown.astype(np.uint8)))
     rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
     box = [columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0]]
     entry = {
@@ -112,7 +111,7 @@ def _annotation(name: str, shown: np.ndarray, points: Sequence[Sequence[float]])
         "bbox": [int(value) for value in box],
         "area": int(shown.sum()),
         "iscrowd": 0,
-        "segmentation": {"size": [SIZE, SIZE], "counts": lengths["counts"].decode()},
+        "segmentation": as_run_lengths(shown),
     }
     if points:
         flat: list[float] = []

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from nonlocalnet.data.audit import audit
 from nonlocalnet.data.check import read_manifest, unchanged
@@ -25,6 +26,14 @@ class Sample:
     """What happens when, in such a set; `data.charades.target` gives the labels of a clip."""
 
 
+class Unreadable(NamedTuple):
+    """A listed video whose file was left out."""
+
+    row: Listed
+    fault: str
+    """One sentence that names the file."""
+
+
 @dataclass(kw_only=True)
 class VideoFolder:
     """What `read_folder` found."""
@@ -33,16 +42,20 @@ class VideoFolder:
     splits: dict[str, list[Sample]]  # train, val and test; val may be empty
     split_by: str
     """Who drew the line between training and testing, in words."""
-    bad: list[str] = field(default_factory=list)
-    """One sentence for each file that was left out."""
     missing: dict[str, list[Listed]] = field(default_factory=dict)
     """Listed videos without a file, by split."""
-    unreadable: dict[str, list[Listed]] = field(default_factory=dict)
-    """Listed videos whose file is one of `bad`, by split."""
+    unreadable: dict[str, list[Unreadable]] = field(default_factory=dict)
+    """Listed videos whose file cannot be read, by split."""
     multi_label: bool = False
     """Several labels per video: samples have actions."""
     warnings: list[str] = field(default_factory=list)
     """Sentences about missing videos, leakage, tiny classes and imbalance."""
+
+    @property
+    def bad(self) -> list[str]:
+        """One sentence for each file that was left out."""
+        # A validation split that is the test split too counts once.
+        return list(dict.fromkeys(fault for s in self.unreadable.values() for _, fault in s))
 
 
 def read_folder(
@@ -68,7 +81,7 @@ def read_folder(
         videos: Where a list's relative paths start; None: its own folder.
         labels: Class names of a trained network; None: from the set.
         needs: Splits that must not be empty. Others are not opened, but for the validation split
-            beside training, and in place of a test split where there is none.
+            where training and testing are needed, and in place of a test split that is not there.
         reader: See `open_video`.
         prepared: A cache of `nonlocalnet prepare`, whose files are read instead where it has them.
 
@@ -83,9 +96,9 @@ def read_folder(
     source = Path(source)
     root = root_of(source, videos)
     opener = _opener(root, reader, Path(prepared) if prepared else None)
-    folder = open_listing(
-        listing, splits | {"val"} if "train" in needs else splits, progress, opener
-    )
+    if {"train", "test"} <= set(needs):
+        splits.add("val")
+    folder = open_listing(listing, splits, progress, opener)
     folder.splits["test"] = folder.splits[tested]
     folder.missing["test"] = folder.missing[tested]
     folder.unreadable["test"] = folder.unreadable[tested]
@@ -102,11 +115,11 @@ def read_folder(
 
 def open_listing(
     listing: Listing,
-    splits: Collection[str] = SPLITS,
-    progress: Callable[[int, int], None] = lambda done, of: None,
-    opener: Callable[[Listed], Video] = lambda row: open_video(row.path, fps=row.fps),
+    splits: Collection[str],
+    progress: Callable[[int, int], None],
+    opener: Callable[[Listed], Video],
 ) -> VideoFolder:
-    """Opens the videos of some splits; those that cannot be read are named in `bad`."""
+    """Opens the videos of some splits; those that cannot be read are named in `unreadable`."""
     folder = VideoFolder(
         labels=listing.labels,
         splits={split: [] for split in SPLITS},
@@ -126,10 +139,9 @@ def open_listing(
             )
             folder.splits[row.split or "train"].append(sample)
         except BadVideo as error:
-            folder.bad.append(str(error))
-            folder.unreadable[row.split or "train"].append(row)
+            folder.unreadable[row.split or "train"].append(Unreadable(row, str(error)))
         progress(done + 1, len(rows))
-    unreadable = {row.path for split in SPLITS for row in folder.unreadable[split]}
+    unreadable = {row.path for split in SPLITS for row, _ in folder.unreadable[split]}
     readable = [row for row in listing.rows if row.path not in unreadable]
     folder.warnings = [*listing.notes, *audit(readable, listing.labels)]
     return folder
@@ -150,7 +162,7 @@ def _opener(root: Path, reader: str | None, cache: Path | None) -> Callable[[Lis
             raise BadVideo(path, f"{row.state} by the manifest: {row.reason}", row.state)
         same_rate = row.fps == round(listed.fps, 6) or not path.is_dir()  # images know no rate
         if name in files and same_rate:
-            return open_video(files[name])
+            return open_video(files[name], reader)
         video = row.video(root, reader)
         return video if same_rate else replace(video, fps=listed.fps)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nonlocalnet.data.audit import audit
-from nonlocalnet.data.listed import SUFFIXES, Listed
+from nonlocalnet.data.listed import SUFFIXES, Listed, walk
 from nonlocalnet.data.listing import Listing, list_videos
 from nonlocalnet.data.readers.images import SUFFIXES as IMAGES
 
@@ -71,8 +71,7 @@ def heap_of(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
     found = []
-    for name, folders, files in os.walk(source, followlinks=True):
-        folder = Path(name)
+    for folder, folders, files in walk(source):
         suffixes = {file: Path(file).suffix.lower() for file in files}
         videos = [
             folder / file

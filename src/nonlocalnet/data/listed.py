@@ -3,7 +3,7 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,23 @@ def same_name(label: str) -> str:
     return label.strip('"').replace("_", " ").casefold()
 
 
+def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Every folder under `root` once, with the names of its folders and of its files.
+
+    Links are followed, also where they go round in a circle. As in `os.walk`, folders that the
+    caller takes out of the list are not entered.
+    """
+    entered: set[Path] = set()
+    for name, folders, files in os.walk(root, followlinks=True):
+        here = Path(name)
+        if here.resolve() in entered:
+            folders.clear()
+            continue
+        entered.add(here.resolve())
+        folders.sort()
+        yield here, folders, files
+
+
 def find_stems(root: Path, wanted: Collection[str]) -> dict[str, list[Path]]:
     """Videos (and folders of frames) anywhere under `root` by name without suffix, sorted.
 
@@ -80,16 +97,10 @@ def find_stems(root: Path, wanted: Collection[str]) -> dict[str, list[Path]]:
     """
     wanted = frozenset(wanted)
     found: dict[str, list[Path]] = defaultdict(list)
-    entered: set[Path] = set()  # links may go round in a circle
-    for folder, folders, files in os.walk(root, followlinks=True):
-        here = Path(folder)
-        if here.resolve() in entered:
-            folders.clear()
-            continue
-        entered.add(here.resolve())
+    for here, folders, files in walk(root):
         for name in wanted.intersection(folders):
             found[name].append(here / name)
-        folders[:] = sorted(name for name in folders if name not in wanted and name[:1] != ".")
+        folders[:] = [name for name in folders if name not in wanted and name[:1] != "."]
         for file in files:
             stem, suffix = os.path.splitext(file)  # noqa: PTH122 a path for each would be slow
             if stem in wanted and suffix.lower() in SUFFIXES:

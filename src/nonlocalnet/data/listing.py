@@ -12,7 +12,7 @@ draws the line between training and testing, `split_by_source` does.
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -215,29 +215,42 @@ def _say_missing(rows: list[Listed], kind: str, root: Path) -> list[str]:
 
 
 def _from_folders(root: Path) -> tuple[list[Listed], str]:
-    folders = {
-        split: folder
-        for folder in sorted(root.iterdir())
-        if folder.is_dir() and (split := split_named(folder.name.removeprefix("videos_")))
-    }
+    splits: dict[str, list[Path]] = defaultdict(list)
+    others = []
+    for folder in _folders(root):
+        split = split_named(folder.name.removeprefix("videos_"))
+        (splits[split] if split else others).append(folder)
     # A class may be called train: only folders in it make it a split.
-    if "train" not in folders or not any(p.is_dir() for p in folders["train"].iterdir()):
+    if not any(_folders(folder) for folder in splits.get("train", ())):
         return _from_class_folders(root), "source"
-    if len(folders) == 1:
-        return _from_class_folders(folders["train"]), "source"
-    rows = [
-        replace(row, split=split)
-        for split, folder in folders.items()
-        for row in _from_class_folders(folder)
-    ]
-    return rows, "the folders train, val and test"
+    if len(splits) > 1:
+        rows = [
+            replace(row, split=split)
+            for split, folders in splits.items()
+            for folder in folders
+            for row in _from_class_folders(folder)
+        ]
+        return rows, "the folders train, val and test"
+    beside = [folder.name for folder in others if any(_videos_in(folder))]
+    if beside:
+        raise ValueError(
+            f"{root}: {splits['train'][0].name} may be a split or a class, as {beside[0]} beside "
+            "it has videos too; move one of them away, or name all videos in videos.csv"
+        )
+    return [row for folder in splits["train"] for row in _from_class_folders(folder)], "source"
 
 
 def _from_class_folders(root: Path) -> list[Listed]:
     return [
         Listed(path=path, label=folder.name, where=str(path))
-        for folder in sorted(root.iterdir())
-        if folder.is_dir() and not folder.name.startswith(".")
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
+        for folder in _folders(root)
+        for path in sorted(_videos_in(folder))
     ]
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _videos_in(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)

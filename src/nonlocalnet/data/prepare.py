@@ -90,7 +90,7 @@ def prepare(
     results = run_killable(write_one, by_content.values(), workers=workers, limit_s=limit_s)
     for count, (row, outcome) in enumerate(results, start=done + 1):
         if isinstance(outcome, BaseException):
-            faults[row.path] = str(outcome)
+            faults |= {copy.path: str(outcome) for copy in good if copy.hash == row.hash}
         progress(count, done + len(by_content))
     return faults
 

@@ -1,7 +1,8 @@
 """Which side of the split a video is on, where nobody has said: sources are not torn apart.
 
 A source is what several clips were cut from: their names differ in a last number only, so
-run_01.mp4 and run_02.mp4 stay on one side (unless the whole class is one such series).
+run_01.mp4 and run_02.mp4 stay on one side (unless the whole class is one such series). Where all
+files of a class have one name, their folders are the sources.
 """
 
 import hashlib
@@ -33,6 +34,8 @@ def split_by_source(rows: Sequence[Listed], seed: int) -> list[Listed]:
         of = {path: source_of(path) for path in paths}
         if len(set(of.values())) < 2:
             of = {path: path.stem for path in paths}
+        if len(set(of.values())) < 2:
+            of = {path: "/".join(path.parts[-2:]) for path in paths}
         if len(paths) < 2:
             raise ValueError(
                 f"{f'class {label!r}' if label else 'the set'} has {len(paths)} video, needs at "

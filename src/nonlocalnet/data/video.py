@@ -56,8 +56,6 @@ class Video:
     """px, upright."""
     width: int
     """px, upright."""
-    rotation: int = 0
-    """Quarter turns, counter-clockwise, that make the stored picture upright."""
     expected: int = 0
     """Frames that the container's header promises; 0: it does not say."""
     pixels: np.ndarray | None = field(default=None, repr=False, compare=False)  # (F, H, W, 3) uint8

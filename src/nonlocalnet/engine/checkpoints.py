@@ -35,6 +35,10 @@ class KeepLast(Callback):
         self.path, self.every, self.validate_every = path, every, validate_every
         self.saved = 0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The checkpoint that a run goes on from is not written again in the middle of a step."""
+        self.saved = trainer.global_step
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """After a step that is a multiple of `every` and not validated."""
         step = trainer.global_step

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from nonlocalnet.data.coco import CocoSplit
+from nonlocalnet.data.coco import CocoSplit, as_run_lengths
 from nonlocalnet.data.coco_sets import CocoTest
-from nonlocalnet.data.optional import require
 from nonlocalnet.engine.coco_ap import SHORT, Kind, average_precision
 from nonlocalnet.engine.processes import everyone, place
 from nonlocalnet.nn.probe import unnoticed
@@ -81,17 +80,11 @@ def coco_entries(image: int, found: Detections) -> Found:
 
     entries: Found = {"bbox": [entry(i, bbox=box(i)) for i in rows]}
     if found.masks is not None:
-        entries["segm"] = [entry(i, segmentation=_run_lengths(found.masks[i])) for i in rows]
+        entries["segm"] = [entry(i, segmentation=as_run_lengths(found.masks[i])) for i in rows]
     if found.keypoints is not None:
         points = found.keypoints.astype(float)
         entries["keypoints"] = [entry(i, keypoints=points[i].flatten().tolist()) for i in rows]
     return entries
-
-
-def _run_lengths(mask: np.ndarray) -> dict[str, Any]:
-    library = require("faster_coco_eval.core.mask", "writing masks", "detection")
-    lengths = library.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": list(mask.shape), "counts": lengths["counts"].decode()}
 
 
 def figures_of(split: CocoSplit, found: Mapping[int, Found]) -> dict[str, float | None]:

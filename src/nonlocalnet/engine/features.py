@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nonlocalnet.data.check import written
 from nonlocalnet.data.clips import to_input
 from nonlocalnet.data.video import open_video
 from nonlocalnet.data.windows import sliding_windows
@@ -75,9 +76,7 @@ def features(
 
 def settings_key(classifier: Classifier, path: Path, *settings: object) -> str:
     """A fingerprint of what a video's features follow from: weights, clip, file and settings."""
-    parts = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-    written = [(part.name, part.stat().st_size, part.stat().st_mtime_ns) for part in parts]
-    digest = hashlib.sha256(repr((written, asdict(classifier.clip), settings)).encode())
+    digest = hashlib.sha256(repr((written(path), asdict(classifier.clip), settings)).encode())
     # The logits of a fixed input stand for the weights.
     digest.update(json.dumps(classifier.metadata.get("probe")).encode())
     return digest.hexdigest()

@@ -9,6 +9,8 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from nonlocalnet.files import replacing
+
 
 class MetricsCSV(Logger):
     """Appends rows to a CSV file with fixed columns; what a step does not measure stays empty.
@@ -43,8 +45,10 @@ class MetricsCSV(Logger):
     def begin(self, step: int) -> None:
         """Keeps the rows before `step` (those that a resumed run will not write again)."""
         rows = [row for row in read_metrics(self.path) if int(row["step"]) < step] if step else []
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", newline="", encoding="utf-8") as file:
+        with (
+            replacing(self.path) as part,
+            part.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(rows)

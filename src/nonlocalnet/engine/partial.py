@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nonlocalnet.data.check import written
 from nonlocalnet.data.folder import Sample
 from nonlocalnet.engine.processes import everyone, place
 
@@ -83,19 +84,13 @@ def key_of(model: nn.Module, samples: Sequence[Sample], *rest: Any) -> str:
         samples: The videos; a file that was written anew is another one.
         *rest: Whatever else the scores follow from; what `repr` says of it counts.
     """
-    about = (getattr(model, "config", repr(model)), list(samples), _written(samples), *rest)
+    files = [written(sample.video.path) for sample in samples]
+    about = (getattr(model, "config", repr(model)), list(samples), files, *rest)
     digest = hashlib.sha256(repr((*about, torch.__version__)).encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {tensor.device}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _written(samples: Sequence[Sample]) -> list[tuple[int, int]]:
-    """(bytes, when last written) of each video's file."""
-    paths = [sample.video.path for sample in samples]
-    stats = [path.stat() if path.exists() else None for path in paths]
-    return [(stat.st_size, stat.st_mtime_ns) if stat else (0, 0) for stat in stats]
 
 
 def _rows(file: Path) -> tuple[list[dict[str, Any]], int]:

@@ -58,7 +58,7 @@ class Protocol:
         if text == JITTER:
             return cls(clips=1, combine=combine, softmax=softmax, jitter=True, seed=seed)
         clips, _, crops = text.partition("x")
-        if not (clips.isdigit() and int(clips) > 0 and crops in ("1", "3")):
+        if not (clips.isdecimal() and int(clips) > 0 and crops in ("1", "3")):
             raise ValueError(
                 f"views must be CLIPSx1 (whole frame) or CLIPSx3 (three crops), as 10x1, or "
                 f"{JITTER}; got {text!r}"

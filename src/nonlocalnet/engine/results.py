@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,6 @@ from nonlocalnet.data.listed import SUFFIXES
 from nonlocalnet.data.sets import video_target
 from nonlocalnet.engine.metrics import mean_average_precision, top_k
 from nonlocalnet.engine.partial import Scored
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoResult:
-    """What the test found for one video of one label."""
-
-    path: str
-    label: str
-    predicted: str
-    rank: int
-    """Of the true label, 0 = first."""
-    scores: list[float]
-    clips: list[int]
-    """Rank of the true label by each view alone."""
 
 
 def list_hash(samples: Sequence[Sample], labels: Sequence[str]) -> str:
@@ -66,15 +51,16 @@ def one_label(
     videos = []
     for (scores, clips), number, sample in zip(found, numbers, samples, strict=True):
         order = scores.argsort(descending=True, stable=True).tolist()
-        result = VideoResult(
-            path=str(sample.video.path),
-            label=labels[number],
-            predicted=labels[int(order[0])],
-            rank=order.index(number),
-            scores=_exactly(scores),
-            clips=clips,
+        videos.append(
+            {
+                "path": str(sample.video.path),
+                "label": labels[number],
+                "predicted": labels[int(order[0])],
+                "rank": order.index(number),  # of the true label, 0 = first
+                "scores": _exactly(scores),
+                "clips": clips,
+            }
         )
-        videos.append(asdict(result))
     every = torch.stack([row.scores for row in found])
     figures = {f"top{k}": top_k(every, numbers, k) for k in (1, 5) if k < len(labels)}
     return figures, {"videos": videos}

@@ -33,7 +33,7 @@ def read(
     """Pairs (index, picture) of the wanted images; unreadable ones are left out.
 
     Raises:
-        BadVideo: Images are gone.
+        BadVideo: Images are gone, or the folder is.
     """
     files = _images(video.path)
     if len(files) <= wanted[-1]:
@@ -55,9 +55,13 @@ def seconds(video: Video) -> np.ndarray:  # (frames,) float64
 def _images(path: Path) -> list[Path]:
     def order(file: Path) -> list[tuple[int, str]]:
         parts = re.split(r"(\d+)", file.name)
-        return [(int(p), "") if p.isdigit() else (0, p) for p in parts]
+        return [(int(p), "") if p.isdecimal() else (0, p) for p in parts]
 
-    return sorted((p for p in path.iterdir() if p.suffix.lower() in SUFFIXES), key=order)
+    try:
+        files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
+    except OSError as error:
+        raise BadVideo(path, f"the folder cannot be listed ({error.strerror})") from None
+    return sorted(files, key=order)
 
 
 def _decode(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -65,7 +69,7 @@ def _decode(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     try:
         with av.open(str(file)) as container:
             frame = next(container.decode(video=0))
-    except (OSError, ValueError, StopIteration):
+    except (OSError, ValueError, IndexError, StopIteration):
         raise BadVideo(file, "not an image that FFmpeg can read") from None
     height, width = size or (frame.height, frame.width)
     return frame.reformat(width, height, "rgb24", interpolation="BILINEAR").to_ndarray()

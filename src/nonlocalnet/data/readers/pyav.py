@@ -60,8 +60,7 @@ def open_source(path: Path, fps: float) -> Video:
         )
         if first is None:
             raise BadVideo(path, f"not one of its {index.frames} frames can be decoded")
-        turns = round(first.rotation / 90) % 4
-        upright = (first.height, first.width)[:: -1 if turns % 2 else 1]
+        upright = (first.height, first.width)[:: -1 if _turns(first) % 2 else 1]
         return Video(
             path=path,
             reader="pyav",
@@ -69,7 +68,6 @@ def open_source(path: Path, fps: float) -> Video:
             fps=rate,
             height=upright[0],
             width=upright[1],
-            rotation=turns,
             expected=_promised(stream, rate) - index.hidden,
         )
 
@@ -82,7 +80,6 @@ def read(
     Raises:
         BadVideo: The file went away or has changed.
     """
-    height, width = size[::-1] if video.rotation % 2 else size
     # Scalers for all frames: setting one up costs more than scaling a small frame.
     make = require("av.video.reformatter", "reading videos", "video").VideoReformatter
     enlarge, convert = make(), make()
@@ -100,6 +97,8 @@ def read(
         else:
             picked = _counted_frames(video.path, wanted, threads)
         for number, frame in picked:
+            turns = _turns(frame)
+            height, width = size[::-1] if turns % 2 else size
             if height > frame.height and frame.format.name.startswith("yuv"):
                 # In two steps three times as fast, and the colours are no finer than these anyway.
                 frame = enlarge.reformat(
@@ -108,7 +107,7 @@ def read(
             picture = convert.reformat(
                 frame, width, height, "rgb24", interpolation="BILINEAR", threads=1
             )
-            yield number, np.rot90(picture.to_ndarray(), video.rotation)
+            yield number, np.rot90(picture.to_ndarray(), turns)
 
 
 def seconds(video: Video) -> np.ndarray:  # (frames,) float64
@@ -119,6 +118,11 @@ def seconds(video: Video) -> np.ndarray:  # (frames,) float64
         if not index.stamps.size:
             return np.arange(index.frames) / video.fps
         return (index.stamps - index.stamps[0]) * float(stream.time_base)
+
+
+def _turns(frame) -> int:
+    """Quarter turns, counter-clockwise, that make the stored picture upright."""
+    return round(frame.rotation / 90) % 4
 
 
 def _promised(stream, rate: float) -> int:
