@@ -207,11 +207,15 @@ def content_hash(path: Path, fps: float) -> str:
 
 
 def written(path: Path) -> tuple[int, int]:
-    """Bytes and time of the last change (ns) of a file, or of a folder and its files; 0 if gone."""
-    if not path.exists():
+    """Bytes and time of the last change (ns) of a file, or of a folder and its files.
+
+    Both are 0 where there is nothing, or nothing that may be read.
+    """
+    try:
+        stats = [file.stat() for file in _parts(path)]
+        changed = max(s.st_mtime_ns for s in (path.stat(), *stats))  # of the folder: a file renamed
+    except OSError:
         return 0, 0
-    stats = [file.stat() for file in _parts(path)]
-    changed = max(s.st_mtime_ns for s in (path.stat(), *stats))  # of the folder: a file renamed
     return sum(s.st_size for s in stats), changed
 
 
