@@ -1,5 +1,7 @@
 """Foreign files become files of ours that predict, and ours go back."""
 
+import re
+
 import foreign
 import pytest
 import torch
@@ -9,7 +11,13 @@ from videos import write_video
 
 import nonlocalnet as nln
 from nonlocalnet.nn.insert import nonlocal_blocks
-from nonlocalnet.weights.convert import convert, convert_back, kinetics_labels, verify
+from nonlocalnet.weights.convert import (
+    convert,
+    convert_back,
+    kinetics_labels,
+    state_dict_for,
+    verify,
+)
 from nonlocalnet.weights.describe import describe
 from nonlocalnet.weights.file import read
 from nonlocalnet.weights.fit import TABLES
@@ -209,6 +217,24 @@ def test_other_layouts_go_back_with_what_differs(tmp_path):
     with pytest.raises(ValueError, match=r"slowfast has no name for res4\.4\.nonlocal_block\.w_f"):
         convert_back(tmp_path / "c.safetensors", tmp_path / "c.pyth", "slowfast")
     assert not (tmp_path / "c.pyth").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "said"),
+    [
+        ("mmaction2", {"kind": "gaussian_distance"}, "are gaussian_distance, which is unknown"),
+        ("mmaction2", {"kind": "gaussian", "subsample_input": True}, "subsample_input .* is True"),
+        ("slowfast", {"norm": None}, "no batch norm here"),
+        ("slowfast", {"group_frames": 4}, "group_frames of the blocks is 4 here, None there"),
+        ("slowfast", {"scale": 0.25}, r"scale of the blocks is 0\.25 here, 0\.1767.* there"),
+    ],
+    ids=str,
+)
+def test_what_differs_in_any_block_is_said(target, options, said):
+    """With width 4, res3 has 16 inner channels and res4 32."""
+    model = nln.build("nl5_i3d_r50", 5, target, width=4, **options)
+    _, (note,) = state_dict_for(model, target)
+    assert re.search(said, note)
 
 
 def test_one_changed_weight_shows_in_the_probe(tmp_path):
