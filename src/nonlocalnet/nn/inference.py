@@ -208,6 +208,17 @@ class FoldedBlock(NonLocalBlock):
         self.back(y, len(x), onto=as_images(x))
         return x
 
+    def weights(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Refused: whoever asks for an x that went through the block holds its output.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "an optimized network overwrites the input of its blocks, so its weights cannot be "
+            "told; ask the network it was made from"
+        )
+
     def _moves_projections(self, batch: int, shape: list[int]) -> bool:
         """Whether keys are so few that W_theta and W_z are better applied to them."""
         windows = self._windows(shape)
