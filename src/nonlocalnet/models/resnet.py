@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from nonlocalnet.nn.batchnorm import forgetful_bn
+from nonlocalnet.nn.batchnorm import ForgetfulBatchNorm
 from nonlocalnet.nn.block import NonLocalBlock
 
 EXPANSION = 4
@@ -70,8 +70,8 @@ class Bottleneck(nn.Module):
         keep = not self.checkpointing or torch.compiler.is_compiling()
         if keep or not torch.is_grad_enabled():
             return self._run(x)
-        # The second run must not count the batch in the running statistics again.
-        contexts = (nullcontext(), forgetful_bn(self))
+        # Later runs must not count the batch in the running statistics again.
+        contexts = (nullcontext(), ForgetfulBatchNorm(self))
         output = checkpoint(self._run, x, use_reentrant=False, context_fn=lambda: contexts)
         assert isinstance(output, Tensor)
         return output
