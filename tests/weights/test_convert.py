@@ -153,6 +153,25 @@ def test_other_places_of_blocks_are_known_too():
     assert (arguments["name"], arguments["nonlocal_"]) == ("i3d_r101", places)
 
 
+@pytest.mark.parametrize(
+    "options", [{"nonlocal_": {"res4": (4,)}}, {"name": "nl5_i3d_r50"}], ids=["places", "name"]
+)
+def test_blocks_that_a_file_has_not_are_refused(tmp_path, options):
+    file = foreign.write(foreign.small("slowfast", "i3d_r50"), "slowfast", tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"missing: res[34]\.[14]\.nonlocal_block"):
+        nln.from_checkpoint(file, **options)
+    state = nln.build("c2d_r50", 5, width=4).state_dict()
+    images = {
+        theirs: value[:, :, 0].numpy() if value.ndim == 5 else value.numpy()
+        for ours, value in state.items()
+        for theirs in TABLES["torchvision"].theirs(ours)
+    }
+    file = foreign.write(images, "torchvision", tmp_path / "b.pth")
+    assert nln.from_checkpoint(file)[0].config["name"] == "c2d_r50"
+    with pytest.raises(ValueError, match=r"has no non-local blocks, and .* was asked for with"):
+        nln.from_checkpoint(file, **options)
+
+
 def test_another_depth_is_refused(tmp_path):
     weights = foreign.small("slowfast", name="i3d_r50")
     for key in [key for key in weights if key.startswith("s3.pathway0_res3.")]:
