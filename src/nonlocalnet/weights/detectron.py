@@ -61,7 +61,9 @@ PIXELS: Mapping[str, Mapping[str, Any]] = {
 """How each source normalises RGB in 0 .. 1; arguments of `build_detector`."""
 
 
-def load_trunk(model: Any, path: str | Path) -> Coverage:
+def load_trunk(
+    model: Any, path: str | Path, tensors: Mapping[str, Tensor] | None = None
+) -> Coverage:
     """Puts ImageNet weights into a detector's trunk, all of them or none.
 
     The detector must have been built for the source: its normalisation (`PIXELS`), and for R-50.pkl
@@ -70,12 +72,13 @@ def load_trunk(model: Any, path: str | Path) -> Coverage:
     Args:
         model: From `build_detector`.
         path: A checkpoint of torchvision or Detectron.
+        tensors: What it holds, if it has been read already.
 
     Raises:
         ValueError: The file cannot be read, a tensor has no match, or the detector normalises its
             images in another way.
     """
-    tensors = read_checkpoint(path).tensors
+    tensors = read_checkpoint(path).tensors if tensors is None else tensors
     table = DETECTRON if "conv1_w" in tensors else TORCHVISION
     due = PIXELS[table.name]["std"]
     if any(abs(a - b) > 1e-6 for a, b in zip(model.transform.image_std, due, strict=True)):
