@@ -55,7 +55,7 @@ def test_tiny_networks_answer_the_same(name, preset):
 
 def test_statistics_of_blocks_are_refused():
     """The input that a block is asked about was overwritten by its output."""
-    with pytest.raises(ValueError, match="overwrites the input .* ask the network it was made"):
+    with pytest.raises(ValueError, match=r"overwrites the input .* ask the network it was made"):
         nln.block_stats(nln.optimize(trained("nl1_c2d_tiny")), torch.randn(1, 3, 2, 32, 32))
 
 
