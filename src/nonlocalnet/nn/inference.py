@@ -21,6 +21,11 @@ from nonlocalnet.nn.batchnorm import AnyBatchNorm
 from nonlocalnet.nn.block import Conv, NonLocalBlock, bias_of
 from nonlocalnet.ops.operation import LARGE
 
+OVERWRITTEN = (
+    "an optimized network overwrites the input of its blocks, so where they look cannot be told; "
+    "ask the network it was made from"
+)
+
 
 def fold_norm(conv: Conv, norm: nn.Module | None) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution that does both in eval mode.
@@ -214,10 +219,7 @@ class FoldedBlock(NonLocalBlock):
         Raises:
             ValueError: Always.
         """
-        raise ValueError(
-            "an optimized network overwrites the input of its blocks, so its weights cannot be "
-            "told; ask the network it was made from"
-        )
+        raise ValueError(OVERWRITTEN)
 
     def _moves_projections(self, batch: int, shape: list[int]) -> bool:
         """Whether keys are so few that W_theta and W_z are better applied to them."""
