@@ -75,8 +75,8 @@ class Table:
     @property
     def layouts(self) -> set[str]:
         """Every layout that its networks may have; none for weights of images."""
-        usual = {self.preset, self.preset_2d} - {None}
-        return usual | {layout for _, layout in self.presets}
+        layouts = (self.preset, self.preset_2d, *(layout for _, layout in self.presets))
+        return {layout for layout in layouts if layout}
 
     def skips(self, key: str) -> bool:
         """Whether an entry of their files is no weight."""
