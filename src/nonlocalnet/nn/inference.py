@@ -223,8 +223,7 @@ class FoldedBlock(NonLocalBlock):
 
     def _moves_projections(self, batch: int, shape: list[int]) -> bool:
         """Whether keys are so few that W_theta and W_z are better applied to them."""
-        windows = self._windows(shape)
-        n, m = math.prod(shape), math.prod(s // w for s, w in zip(shape, windows, strict=True))
+        n, m = math.prod(shape), math.prod(self.key_grid(shape))
         whole = self.extent == "spacetime" and self._group(shape[0]) == shape[0]
         if self.kind != "embedded_gaussian" or not whole or batch * n * m >= LARGE:
             return False
