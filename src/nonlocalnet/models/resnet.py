@@ -32,7 +32,6 @@ class Bottleneck(nn.Module):
         kernel_t: Temporal kernels of the first 1x1 and of the 3x3; (3, 1) is I3D 3x1x1, (1, 3)
             is I3D 3x3x3 (Sec. 4).
         stride_in_1x1: Put the stride on the first 1x1 instead of on the 3x3.
-        nonlocal_block: Applied to the output.
         checkpointing: Keep only the input for the backward pass, and run the block again there. A
             compiled network ignores it: its compiler chooses what to keep.
     """
@@ -45,7 +44,6 @@ class Bottleneck(nn.Module):
         stride: int,
         kernel_t: tuple[int, int],
         stride_in_1x1: bool,
-        nonlocal_block: NonLocalBlock | None,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -62,7 +60,7 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential(
                 _conv(in_channels, out_channels, (1, 1, 1), stride), nn.BatchNorm3d(out_channels)
             )
-        self.nonlocal_block = nonlocal_block
+        self.nonlocal_block: NonLocalBlock | None = None
         self.checkpointing = checkpointing
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, T, H, W)
@@ -172,7 +170,6 @@ class VideoResNet(nn.Module):
                         stride=2 if stage > 0 and block == 0 else 1,
                         kernel_t=kernel_t(stage, block),
                         stride_in_1x1=stride_in_1x1,
-                        nonlocal_block=None,
                         checkpointing=checkpointing,
                     )
                 )
