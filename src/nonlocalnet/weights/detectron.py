@@ -14,25 +14,14 @@ from torch import Tensor
 
 from nonlocalnet.weights.caffe2 import CAFFE2
 from nonlocalnet.weights.fit import Coverage, fit
+from nonlocalnet.weights.imagenet import IMAGENET
 from nonlocalnet.weights.reader import read_checkpoint
 from nonlocalnet.weights.table import IMAGENET_PIXELS, Table
 
-_SAME = {"s": {stage: stage for stage in "1234"}}
-
 TORCHVISION = Table(
     name="torchvision",
-    trunk=tuple(
-        (name, name)
-        for name in (
-            "conv1.{w}",
-            "bn1.{n}",
-            "layer{s}.{b}.conv{c}.{w}",
-            "layer{s}.{b}.bn{c}.{n}",
-            "layer{s}.{b}.downsample.0.{w}",
-            "layer{s}.{b}.downsample.1.{n}",
-        )
-    ),
-    words=_SAME,
+    trunk=tuple((theirs, theirs) for _, theirs in IMAGENET.trunk if not theirs.startswith("fc")),
+    words={"s": {stage: stage for stage in "1234"}},
     ignored=(r"fc\..*", r".*\.num_batches_tracked"),
     never="nonlocal_block.",
 )
