@@ -14,6 +14,7 @@ from nonlocalnet.engine.cells import cell_maps
 from nonlocalnet.engine.classifier import Classifier
 from nonlocalnet.engine.explain import choose_blocks, explain, look
 from nonlocalnet.engine.rows import all_rows
+from nonlocalnet.models.optimize import optimize
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.models.zoo import build
 
@@ -104,6 +105,12 @@ def test_planted_match_is_found():
     inside = (abs(other[:, 1] - 71.5) < 16) & (abs(other[:, 2] - 63.5) < 16)
     assert seen.keys[0][0] in (0, 3) and inside[0]
     assert np.abs(other[0, 1:] - (71.5, 63.5)).max() <= 8, "within one cell of the planted middle"
+
+
+def test_an_optimized_network_is_refused():
+    model = optimize(build("nl1_c2d_tiny", 3))
+    with pytest.raises(ValueError, match="ask the network it was made from"):
+        look(model, torch.zeros(1, 3, 4, 32, 32), (0, 0, 0))
 
 
 def test_the_model_is_left_as_it_was():

@@ -211,6 +211,18 @@ def test_checkpointing_changes_memory_and_nothing_else(name):
     assert saving.bn1.num_batches_tracked == saving.res3[0].bn2.num_batches_tracked == 3
 
 
+def test_a_checkpointed_graph_runs_backward_twice():
+    """With `retain_graph`: twice the gradients, and statistics of one batch."""
+    model = network("nl1_c2d_tiny", checkpointing=True).train()
+    loss = model(clip(4, 64, 64, batch=2)).square().sum()
+    loss.backward(retain_graph=True)
+    once = [parameter.grad.clone() for parameter in model.parameters()]
+    loss.backward()
+    for parameter, grad in zip(model.parameters(), once, strict=True):
+        assert torch.equal(parameter.grad, 2 * grad)
+    assert model.res3[0].bn2.num_batches_tracked == 1
+
+
 def test_a_block_inserted_into_a_checkpointed_network_learns_the_same():
     usual, saving = network("c2d_tiny"), network("c2d_tiny", checkpointing=True)
     x = clip(4, 64, 64, batch=2)

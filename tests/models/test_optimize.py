@@ -53,6 +53,12 @@ def test_tiny_networks_answer_the_same(name, preset):
     check(trained(name, preset), *CLIPS)
 
 
+def test_statistics_of_blocks_are_refused():
+    """The input that a block is asked about was overwritten by its output."""
+    with pytest.raises(ValueError, match=r"overwrites the input .* ask the network it was made"):
+        nln.block_stats(nln.optimize(trained("nl1_c2d_tiny")), torch.randn(1, 3, 2, 32, 32))
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("name", ["nl5_c2d_r50", "nl5_i3d_r50", "nl5_i3d333_r50"])
 def test_narrow_networks_with_temporal_strides_answer_the_same(name, preset):

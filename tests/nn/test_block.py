@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nonlocalnet.nn.block import EXTENTS, NonLocalBlock
+from nonlocalnet.ops.operation import ENGINES
 from nonlocalnet.ops.pairwise import KINDS
 
 SHAPES = {1: (2, 6, 7), 2: (2, 6, 5, 4), 3: (2, 6, 3, 5, 4)}
@@ -205,9 +206,10 @@ def test_a_block_runs_without_data():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("subsample", [1, 2])
-def test_no_region_at_all_is_no_error(kind, subsample):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_region_at_all_is_no_error(kind, subsample, engine):
     """A head gets (0, C, H, W) where a detector found nothing; gradients are zero then."""
-    block = NonLocalBlock(6, ndim=2, kind=kind, subsample=subsample, norm=None)
+    block = NonLocalBlock(6, ndim=2, kind=kind, subsample=subsample, norm=None, engine=engine)
     x = torch.zeros(0, 6, 5, 4, requires_grad=True)
     z = block(x)
     assert z.shape == (0, 6, 5, 4)

@@ -269,6 +269,20 @@ def test_errors_list_names_and_shapes(at, message):
     assert all(not module._forward_hooks for module in model.modules())
 
 
+def test_joined_branches_are_a_map_even_as_wide_as_the_last_of_them():
+    class Joined(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Conv2d(3, 5, 1), nn.Conv2d(3, 7, 1)
+
+        def forward(self, x):
+            return torch.cat([self.left(x), self.right(x)], dim=1)
+
+    model = nn.Sequential(Joined(), nn.ReLU())
+    assert insert_nonlocal(model, ["0"], image(2, 3, 6, 7)) == ["0.nonlocal_block"]
+    assert model[0].nonlocal_block.channels == 12
+
+
 def test_one_bad_name_inserts_nothing():
     model = Odd()
     with pytest.raises(ValueError, match="gives a tuple"):

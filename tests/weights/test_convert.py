@@ -1,5 +1,7 @@
 """Foreign files become files of ours that predict, and ours go back."""
 
+import re
+
 import foreign
 import pytest
 import torch
@@ -9,7 +11,13 @@ from videos import write_video
 
 import nonlocalnet as nln
 from nonlocalnet.nn.insert import nonlocal_blocks
-from nonlocalnet.weights.convert import convert, convert_back, kinetics_labels, verify
+from nonlocalnet.weights.convert import (
+    convert,
+    convert_back,
+    kinetics_labels,
+    state_dict_for,
+    verify,
+)
 from nonlocalnet.weights.describe import describe
 from nonlocalnet.weights.file import read
 from nonlocalnet.weights.fit import TABLES
@@ -145,6 +153,25 @@ def test_other_places_of_blocks_are_known_too():
     assert (arguments["name"], arguments["nonlocal_"]) == ("i3d_r101", places)
 
 
+@pytest.mark.parametrize(
+    "options", [{"nonlocal_": {"res4": (4,)}}, {"name": "nl5_i3d_r50"}], ids=["places", "name"]
+)
+def test_blocks_that_a_file_has_not_are_refused(tmp_path, options):
+    file = foreign.write(foreign.small("slowfast", "i3d_r50"), "slowfast", tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"missing: res[34]\.[14]\.nonlocal_block"):
+        nln.from_checkpoint(file, **options)
+    state = nln.build("c2d_r50", 5, width=4).state_dict()
+    images = {
+        theirs: value[:, :, 0].numpy() if value.ndim == 5 else value.numpy()
+        for ours, value in state.items()
+        for theirs in TABLES["torchvision"].theirs(ours)
+    }
+    file = foreign.write(images, "torchvision", tmp_path / "b.pth")
+    assert nln.from_checkpoint(file)[0].config["name"] == "c2d_r50"
+    with pytest.raises(ValueError, match=r"has no non-local blocks, and .* was asked for with"):
+        nln.from_checkpoint(file, **options)
+
+
 def test_another_depth_is_refused(tmp_path):
     weights = foreign.small("slowfast", name="i3d_r50")
     for key in [key for key in weights if key.startswith("s3.pathway0_res3.")]:
@@ -209,6 +236,24 @@ def test_other_layouts_go_back_with_what_differs(tmp_path):
     with pytest.raises(ValueError, match=r"slowfast has no name for res4\.4\.nonlocal_block\.w_f"):
         convert_back(tmp_path / "c.safetensors", tmp_path / "c.pyth", "slowfast")
     assert not (tmp_path / "c.pyth").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "said"),
+    [
+        ("mmaction2", {"kind": "gaussian_distance"}, "are gaussian_distance, which is unknown"),
+        ("mmaction2", {"kind": "gaussian", "subsample_input": True}, "subsample_input .* is True"),
+        ("slowfast", {"norm": None}, "no batch norm here"),
+        ("slowfast", {"group_frames": 4}, "group_frames of the blocks is 4 here, None there"),
+        ("slowfast", {"scale": 0.25}, r"scale of the blocks is 0\.25 here, 0\.1767.* there"),
+    ],
+    ids=str,
+)
+def test_what_differs_in_any_block_is_said(target, options, said):
+    """With width 4, res3 has 16 inner channels and res4 32."""
+    model = nln.build("nl5_i3d_r50", 5, target, width=4, **options)
+    _, (note,) = state_dict_for(model, target)
+    assert re.search(said, note)
 
 
 def test_one_changed_weight_shows_in_the_probe(tmp_path):

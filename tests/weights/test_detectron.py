@@ -140,3 +140,19 @@ def test_a_model_file_is_read_back_bit_for_bit(tmp_path):
 
         save_file({"a": torch.ones(1)}, tmp_path / "other.safetensors")
         read_detector(tmp_path / "other.safetensors")
+
+
+def test_a_file_with_other_blocks_changes_nothing(tmp_path):
+    """A block stays as it is where the file holds none of it, not where it holds another kind."""
+    options = {"nonlocal_": {"res4": (0,)}, "block": {"norm": "batch"}}
+    gaussian = {**options, "block": {"norm": "batch", "kind": "gaussian"}}
+    for name, made in (("same", options), ("other", gaussian)):
+        torch.manual_seed(0)
+        source = build_detector("masks", "tiny", 3, **made)
+        save_detector(source, tmp_path / name, {1: "a", 2: "b"})
+    model = build_detector("masks", "tiny", 3, **options)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"4 tensors are missing, first .*\.theta\.weight"):
+        first_weights(model, tmp_path / "other")
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
+    assert "kept" not in first_weights(model, tmp_path / "same")

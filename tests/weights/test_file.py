@@ -47,6 +47,29 @@ def test_labels_must_match_the_logits(file):
         nln.save(model, path, labels=["a", "b", "c"], clip=CLIP)
 
 
+def other_classes(model):
+    model.fc = torch.nn.Linear(model.fc.in_features, 2, bias=False)
+    return model
+
+
+def more_blocks(model):
+    nln.insert_nonlocal(model, at=["res2.0.bn3"], example=torch.zeros(1, 3, 4, 32, 32))
+    return model
+
+
+def no_config(model):
+    model.config = {}
+    return model
+
+
+@pytest.mark.parametrize("change", [other_classes, more_blocks, nln.optimize, no_config])
+def test_what_could_not_be_read_is_not_written(file, tmp_path, change):
+    changed = change(file[1])
+    with pytest.raises(ValueError, match="is not the one that build makes of its config"):
+        nln.save(changed, tmp_path / "n.safetensors", labels=["a", "b"], clip=CLIP)
+    assert not (tmp_path / "n.safetensors").exists()
+
+
 def test_what_is_not_ours_is_one_sentence(file, tmp_path):
     path, _ = file
     with pytest.raises(ValueError, match="no such model file"):

@@ -147,6 +147,15 @@ def test_another_layout_is_said():
     assert "layout 'official', slowfast trains 'slowfast'" in report.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("source", "layout"),
+    [("caffe2", "official_8x8"), ("slowfast", "slowfast_nopool"), ("mmaction2", "official_8x8")],
+)
+def test_every_layout_of_a_source_is_its_own(source, layout):
+    model = nln.build("c2d_r50", 5, layout, width=WIDTH)
+    assert nln.load_pretrained(model, small(source, name="c2d_r50"), source).notes == []
+
+
 def test_affine_layers_are_batch_norms_with_fixed_statistics():
     """Long-clip networks of the released code: no statistics, and blocks without a norm."""
     weights = small("caffe2", norm=None)

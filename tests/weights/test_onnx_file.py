@@ -78,6 +78,14 @@ def test_every_option_answers_the_same(options):
     check(trained("nl5_i3d_r50", "official", width=8, **options), *CLIPS)
 
 
+@pytest.mark.parametrize("preset", ["paper", "official"])
+@pytest.mark.parametrize("kind", ["gaussian", "embedded_gaussian"])
+def test_axes_shorter_than_the_window_are_not_pooled(kind, preset):
+    """Cells of the block's map: 2 x 3, 3 x 2 and 1 x 7."""
+    model = trained("nl1_c2d_tiny", preset, kind=kind, subsample=3)
+    check(model, (2, 3, 2, 16, 24), (1, 3, 2, 24, 16), (1, 3, 1, 8, 56))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("preset", ["paper", "official"])
 @pytest.mark.parametrize("name", ["nl5_c2d_r50", "nl5_i3d_r50"])

@@ -21,6 +21,7 @@ from nonlocalnet.engine.classifier import Classifier
 from nonlocalnet.engine.testing import clip_scores
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.nn.block import NonLocalBlock
+from nonlocalnet.nn.inference import OVERWRITTEN, FoldedBlock
 from nonlocalnet.nn.probe import run_watched
 
 SUFFIX = ".nonlocal_block"
@@ -75,9 +76,10 @@ def look(
             f"position (frame, y, x) = {tuple(at)} lies outside the clip: "
             f"{clip.shape[2]} frames of {clip.shape[3]}x{clip.shape[4]} px, counted from 0"
         )
+    hosts = choose_blocks(model, block)
     maps = cell_maps(model)
     looks = []
-    for host, (module, x) in block_inputs(model, clip, choose_blocks(model, block)).items():
+    for host, (module, x) in block_inputs(model, clip, hosts).items():
         cell = maps[host].to_cell(at, x.shape[2:])
         with torch.no_grad():
             row = module.weights(x, torch.from_numpy(cell)[None].to(x.device))[0, 0].cpu().numpy()
@@ -95,8 +97,10 @@ def choose_blocks(model: nn.Module, block: str | Sequence[str] | None = None) ->
             Figure 3 does, or the first there is.
 
     Raises:
-        ValueError: The network has no such block.
+        ValueError: The network has no such block, or is optimized.
     """
+    if any(isinstance(module, FoldedBlock) for module in model.modules()):
+        raise ValueError(OVERWRITTEN)
     hosts = [
         name.removesuffix(SUFFIX)
         for name, module in model.named_modules()

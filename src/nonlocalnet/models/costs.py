@@ -65,8 +65,7 @@ def count(model: VideoResNet, clip: Sequence[int] = (32, 224, 224)) -> Costs:
     def look(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         shape = output.shape[2:]
         if isinstance(module, NonLocalBlock):
-            keys = module.key_centres(shape).shape[:-1]
-            pairs[names[module]] = math.prod(shape), math.prod(keys)
+            pairs[names[module]] = math.prod(shape), math.prod(module.key_grid(shape))
         else:
             sizes[names[module]] = (*shape, output.shape[1])
 

@@ -63,7 +63,7 @@ def detector_costs(
     def look(block: NonLocalBlock, inputs: tuple[torch.Tensor], _: torch.Tensor) -> None:
         """The two products; a count of `bmm` would hold 1x1 convolutions of many regions too."""
         regions, channels, *shape = inputs[0].shape
-        keys = math.prod(block.key_centres(shape).shape[:-1])
+        keys = math.prod(block.key_grid(shape))
         depth = block.inner_channels if block.embeds else channels
         products.append(regions * math.prod(shape) * keys * (depth + block.inner_channels))
 

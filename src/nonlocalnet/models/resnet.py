@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from nonlocalnet.nn.batchnorm import forgetful_bn
+from nonlocalnet.nn.batchnorm import ForgetfulBatchNorm
 from nonlocalnet.nn.block import NonLocalBlock
 
 EXPANSION = 4
@@ -32,7 +32,6 @@ class Bottleneck(nn.Module):
         kernel_t: Temporal kernels of the first 1x1 and of the 3x3; (3, 1) is I3D 3x1x1, (1, 3)
             is I3D 3x3x3 (Sec. 4).
         stride_in_1x1: Put the stride on the first 1x1 instead of on the 3x3.
-        nonlocal_block: Applied to the output.
         checkpointing: Keep only the input for the backward pass, and run the block again there. A
             compiled network ignores it: its compiler chooses what to keep.
     """
@@ -45,7 +44,6 @@ class Bottleneck(nn.Module):
         stride: int,
         kernel_t: tuple[int, int],
         stride_in_1x1: bool,
-        nonlocal_block: NonLocalBlock | None,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -62,7 +60,7 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential(
                 _conv(in_channels, out_channels, (1, 1, 1), stride), nn.BatchNorm3d(out_channels)
             )
-        self.nonlocal_block = nonlocal_block
+        self.nonlocal_block: NonLocalBlock | None = None
         self.checkpointing = checkpointing
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, T, H, W)
@@ -70,8 +68,8 @@ class Bottleneck(nn.Module):
         keep = not self.checkpointing or torch.compiler.is_compiling()
         if keep or not torch.is_grad_enabled():
             return self._run(x)
-        # The second run must not count the batch in the running statistics again.
-        contexts = (nullcontext(), forgetful_bn(self))
+        # Later runs must not count the batch in the running statistics again.
+        contexts = (nullcontext(), ForgetfulBatchNorm(self))
         output = checkpoint(self._run, x, use_reentrant=False, context_fn=lambda: contexts)
         assert isinstance(output, Tensor)
         return output
@@ -172,7 +170,6 @@ class VideoResNet(nn.Module):
                         stride=2 if stage > 0 and block == 0 else 1,
                         kernel_t=kernel_t(stage, block),
                         stride_in_1x1=stride_in_1x1,
-                        nonlocal_block=None,
                         checkpointing=checkpointing,
                     )
                 )

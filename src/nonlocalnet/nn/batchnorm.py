@@ -7,8 +7,7 @@ Floor    nn.
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -175,7 +174,7 @@ def precise_bn(model: nn.Module, batches: Iterable[Any]) -> list[str]:
 
     handles = [norm.register_forward_pre_hook(look) for norm in norms]
     try:
-        with unnoticed(model), forgetful_bn(model):
+        with unnoticed(model), ForgetfulBatchNorm(model):
             for norm in norms:
                 norm.training = True
             for batch in batches:
@@ -192,15 +191,20 @@ def precise_bn(model: nn.Module, batches: Iterable[Any]) -> list[str]:
     return [norms[norm] for norm in norms if norm in sums]
 
 
-@contextmanager
-def forgetful_bn(model: nn.Module) -> Generator[None]:
-    """Inside, batch norms in training mode leave their running statistics as they are."""
-    norms: list[Any] = [part for part in model.modules() if isinstance(part, AnyBatchNorm)]
-    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    try:
-        for norm in norms:
+class ForgetfulBatchNorm:
+    """Inside, batch norms in training mode leave their running statistics as they are.
+
+    May be entered again and again, as a graph that is kept runs backward.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.norms: list[Any] = [part for part in model.modules() if isinstance(part, AnyBatchNorm)]
+
+    def __enter__(self) -> None:
+        self.before = [(norm.momentum, norm.num_batches_tracked) for norm in self.norms]
+        for norm in self.norms:
             norm.momentum, norm.num_batches_tracked = 0.0, None
-        yield
-    finally:
-        for norm, state in zip(norms, before, strict=True):
+
+    def __exit__(self, *_: object) -> None:
+        for norm, state in zip(self.norms, self.before, strict=True):
             norm.momentum, norm.num_batches_tracked = state

@@ -160,6 +160,15 @@ class NonLocalBlock(nn.Module):
             weights[:, r, own] = self._rows(theta[:, row, None], phi[:, own])[:, 0]
         return weights.unflatten(2, grid)
 
+    def key_grid(self, shape: Sequence[int]) -> list[int]:
+        """How many keys an input with these axes has along each.
+
+        Example:
+            >>> NonLocalBlock(2).key_grid([5, 5, 1])
+            [5, 2, 1]
+        """
+        return [size // w for size, w in zip(shape, self._windows(shape), strict=True)]
+
     def key_centres(self, shape: Sequence[int]) -> Tensor:  # (*key grid, ndim)
         """Where the keys of an input with these axes lie, in feature cells.
 
@@ -168,8 +177,8 @@ class NonLocalBlock(nn.Module):
             [0.5, 2.5]
         """
         axes = [
-            torch.arange(size // window) * window + (window - 1) / 2
-            for size, window in zip(shape, self._windows(shape), strict=True)
+            torch.arange(keys) * window + (window - 1) / 2
+            for keys, window in zip(self.key_grid(shape), self._windows(shape), strict=True)
         ]
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
 
@@ -197,8 +206,7 @@ class NonLocalBlock(nn.Module):
     def _embed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, list[int]]:
         """Queries (B, N, D), keys (B, M, D), values (B, M, D), and the grid of the keys."""
         shape = list(x.shape[2:])
-        windows = self._windows(shape)
-        grid = [size // window for size, window in zip(shape, windows, strict=True)]
+        windows, grid = self._windows(shape), self.key_grid(shape)
         tokens = x.flatten(2).mT  # (B, N, C)
         pooled = _pool(tokens, shape, windows) if self.pools_x else tokens  # (B, M or N, C)
         if not self.embeds:

@@ -21,6 +21,11 @@ from nonlocalnet.nn.batchnorm import AnyBatchNorm
 from nonlocalnet.nn.block import Conv, NonLocalBlock, bias_of
 from nonlocalnet.ops.operation import LARGE
 
+OVERWRITTEN = (
+    "an optimized network overwrites the input of its blocks, so where they look cannot be told; "
+    "ask the network it was made from"
+)
+
 
 def fold_norm(conv: Conv, norm: nn.Module | None) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution that does both in eval mode.
@@ -208,10 +213,17 @@ class FoldedBlock(NonLocalBlock):
         self.back(y, len(x), onto=as_images(x))
         return x
 
+    def weights(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Refused: whoever asks for an x that went through the block holds its output.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(OVERWRITTEN)
+
     def _moves_projections(self, batch: int, shape: list[int]) -> bool:
         """Whether keys are so few that W_theta and W_z are better applied to them."""
-        windows = self._windows(shape)
-        n, m = math.prod(shape), math.prod(s // w for s, w in zip(shape, windows, strict=True))
+        n, m = math.prod(shape), math.prod(self.key_grid(shape))
         whole = self.extent == "spacetime" and self._group(shape[0]) == shape[0]
         if self.kind != "embedded_gaussian" or not whole or batch * n * m >= LARGE:
             return False

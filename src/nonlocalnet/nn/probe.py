@@ -59,12 +59,11 @@ def probe(model: nn.Module, example: Any) -> dict[str, FeatureMap | str]:
     """By layer name, the feature map it gave, or else what it gave in words."""
     found: dict[str, FeatureMap | str] = {}
     names = {module: name for name, module in model.named_modules()}
-    width: list[int] = []  # output width of the last layer that declares one
+    last: list[nn.Module] = []  # the last layer that declares its output's width
 
     def look(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
-        declared = declared_width(module)
-        width[:] = [declared] if declared else width
-        found[names[module]] = describe(output, width[0] if width else None)
+        last[:] = [module] if declared_width(module) else last
+        found[names[module]] = describe(output, last[0] if last else None)
 
     run_watched(model, example, names, look)
     return found
@@ -81,13 +80,16 @@ def declared_width(module: nn.Module) -> int | None:
     return None
 
 
-def describe(output: Any, width: int | None) -> FeatureMap | str:
-    """The output as a feature map, or in words; `width` tells channels from places."""
+def describe(output: Any, last: nn.Module | None) -> FeatureMap | str:
+    """The output as a feature map, or in words; the width of `last` tells channels from places."""
     if not isinstance(output, Tensor):
         return f"a {type(output).__name__}"
     shape = tuple(output.shape)
     if output.ndim not in (3, 4, 5) or not output.is_floating_point():
         return f"a tensor {shape} of {output.dtype}"
+    # Convolutions put channels first, and branches that are joined are wider than the last of them.
+    tells = output.ndim == 3 or isinstance(last, nn.Linear | nn.LayerNorm)
+    width = declared_width(last) if last is not None and tells else None
     if width == shape[-1] and width != shape[1]:
         return f"{'tokens' if output.ndim == 3 else 'a channel-last map'} {shape}"
     return FeatureMap(shape=shape, device=output.device, dtype=output.dtype)

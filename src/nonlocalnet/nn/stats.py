@@ -99,11 +99,10 @@ def _measure(block: NonLocalBlock, x: Tensor, output: Tensor) -> BlockStats:
     positions = torch.stack(torch.unravel_index(flat, tuple(shape)), dim=1)  # (R, ndim)
     rows = block.weights(x, positions).double().abs().flatten(2)  # (B, R, M)
     rows = rows / rows.sum(-1, keepdim=True).clamp_min(torch.finfo(torch.double).tiny)
-    centres = block.key_centres(shape).to(x.device)
-    grid = centres.shape[:-1]
+    grid = block.key_grid(shape)
     frames = min(grid[0], block.group_frames or grid[0])
     own = {"spacetime": (frames, *grid[1:]), "space": grid[1:], "time": grid[:1]}[block.extent]
-    centres = centres.flatten(0, -2)  # (M, ndim)
+    centres = block.key_centres(shape).to(x.device).flatten(0, -2)  # (M, ndim)
     apart = (positions[:, None] - centres).abs().double()  # (R, M, ndim)
     in_time = apart[..., 0] if block.ndim == 3 else torch.zeros_like(apart[..., 0])
     in_space = apart[..., 1:] if block.ndim == 3 else apart

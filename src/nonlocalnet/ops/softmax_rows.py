@@ -163,9 +163,9 @@ def tiles(batch: int, queries: int, keys: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _largest_tile(theta: Tensor, phi: Tensor) -> int:
-    """Weights in the first tile, which no other exceeds."""
+    """Weights in the first tile, which no other exceeds; none in an empty batch."""
     (batch, queries), keys = theta.shape[:2], phi.shape[1]
-    clips, rows = next(tiles(batch, queries, keys))
+    clips, rows = next(tiles(batch, queries, keys), (slice(0), slice(0)))
     return min(batch, clips.stop) * min(queries, rows.stop) * keys
 
 

@@ -112,7 +112,7 @@ def _backward(grad: Tensor, a: Tensor, b: Tensor, g: Tensor) -> tuple[Tensor, Te
 
     def reaching(factors: Tensor | None) -> Tensor:  # (B, M, C), key j: sum over i with k_i > j
         sums = F.embedding_bag(queries, rows, starts, mode="sum", per_sample_weights=factors)
-        return sums.unflatten(0, (batch, -1))[:, 1:].flip(1).cumsum(1).flip(1)
+        return sums.unflatten(0, (batch, keys + 1))[:, 1:].flip(1).cumsum(1).flip(1)
 
     plain = reaching(None)
     weighted = reaching(a.flatten()[queries])

@@ -27,6 +27,10 @@ from nonlocalnet.weights.load import from_checkpoint
 # Frames and stride of the clips that the published networks of a layout were trained on.
 _CLIPS = {"official": (32, 2), "mmaction2": (32, 2), "gluoncv": (32, 2), "paper": (32, 2)}
 _STATE = {"slowfast": "model_state", "mmaction2": "state_dict"}
+_KINDS = {
+    "slowfast": ("embedded_gaussian", "dot_product"),
+    "mmaction2": ("gaussian", "embedded_gaussian", "dot_product", "concatenation"),
+}
 
 
 def kinetics_labels() -> list[str]:
@@ -144,24 +148,25 @@ def _differences(model: VideoResNet, target: str) -> list[str]:
     for name in ("stride_in_1x1", "pool1_ceil"):
         if model.config.get(name):
             notes.append(f"{name} is set here, and unknown there")
-    kinds = {"slowfast": ("embedded_gaussian", "dot_product")}.get(target)
-    for block in list(nonlocal_blocks(model).values())[:1]:
+    for block in nonlocal_blocks(model).values():
         scale = block.inner_channels**-0.5 if theirs.block["scale"] is None else 1.0
         due = {
             "subsample": 2,
-            "subsample_input": theirs.block["subsample_input"] or not block.embeds,
+            "subsample_input": theirs.block["subsample_input"],
             "scale": scale if block.kind == "embedded_gaussian" else 1.0,
             "extent": "spacetime",
+            "group_frames": None,
         }
-        have = {**{name: getattr(block, name) for name in due}, "subsample_input": block.pools_x}
         notes += [
-            f"{name} of the blocks is {have[name]} here, {due[name]} there"
+            f"{name} of the blocks is {getattr(block, name)} here, {due[name]} there"
             for name in due
-            if have[name] != due[name]
+            if getattr(block, name) != due[name]
         ]
-        if kinds and block.kind not in kinds:
+        if block.kind not in _KINDS[target]:
             notes.append(f"the blocks are {block.kind}, which is unknown there")
-    return notes
+        if block.norm is None and target == "slowfast":
+            notes.append("the blocks have no batch norm here, and always one there")
+    return list(dict.fromkeys(notes))
 
 
 def verify(path: str | Path) -> float:

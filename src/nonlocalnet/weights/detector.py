@@ -120,12 +120,17 @@ def first_weights(model: Any, path: str | Path) -> str:
     path = Path(path)
     tensors = read_checkpoint(path).tensors
     if not any(name.startswith("backbone.body.") for name in tensors):
-        return str(load_trunk(model, path))
+        return str(load_trunk(model, path, tensors))
     _check_pixels(model, path)
     have = model.state_dict()
-    counters = [name for name in tensors if name.endswith("num_batches_tracked")]
-    tensors = {name: t for name, t in tensors.items() if name not in counters}
-    missing = [n for n in have if n not in tensors and "nonlocal_block." not in n]
+    tensors = {
+        name: t
+        for name, t in tensors.items()
+        if name in have or not name.endswith("num_batches_tracked")
+    }
+    blocks = tuple(f"{name}." for name in nonlocal_blocks(model))
+    kept = tuple(block for block in blocks if not any(n.startswith(block) for n in tensors))
+    missing = [n for n in have if n not in tensors and not n.startswith(kept)]
     unknown = [n for n in tensors if n not in have]
     misshapen = [n for n in tensors if n in have and tensors[n].shape != have[n].shape]
     for what, names in (("missing", missing), ("unknown", unknown), ("misshapen", misshapen)):
@@ -135,9 +140,9 @@ def first_weights(model: Any, path: str | Path) -> str:
                 "so check that file and detector belong together"
             )
     model.load_state_dict(tensors)
-    kept = len([n for n in have if n not in tensors])
+    rest = len(have) - len(tensors)
     return f"{len(tensors)} tensors of a whole detector" + (
-        f", {kept} of blocks kept" if kept else ""
+        f", {rest} of blocks kept" if rest else ""
     )
 
 

@@ -14,25 +14,14 @@ from torch import Tensor
 
 from nonlocalnet.weights.caffe2 import CAFFE2
 from nonlocalnet.weights.fit import Coverage, fit
+from nonlocalnet.weights.imagenet import IMAGENET
 from nonlocalnet.weights.reader import read_checkpoint
 from nonlocalnet.weights.table import IMAGENET_PIXELS, Table
 
-_SAME = {"s": {stage: stage for stage in "1234"}}
-
 TORCHVISION = Table(
     name="torchvision",
-    trunk=tuple(
-        (name, name)
-        for name in (
-            "conv1.{w}",
-            "bn1.{n}",
-            "layer{s}.{b}.conv{c}.{w}",
-            "layer{s}.{b}.bn{c}.{n}",
-            "layer{s}.{b}.downsample.0.{w}",
-            "layer{s}.{b}.downsample.1.{n}",
-        )
-    ),
-    words=_SAME,
+    trunk=tuple((theirs, theirs) for _, theirs in IMAGENET.trunk if not theirs.startswith("fc")),
+    words={"s": {stage: stage for stage in "1234"}},
     ignored=(r"fc\..*", r".*\.num_batches_tracked"),
     never="nonlocal_block.",
 )
@@ -61,7 +50,9 @@ PIXELS: Mapping[str, Mapping[str, Any]] = {
 """How each source normalises RGB in 0 .. 1; arguments of `build_detector`."""
 
 
-def load_trunk(model: Any, path: str | Path) -> Coverage:
+def load_trunk(
+    model: Any, path: str | Path, tensors: Mapping[str, Tensor] | None = None
+) -> Coverage:
     """Puts ImageNet weights into a detector's trunk, all of them or none.
 
     The detector must have been built for the source: its normalisation (`PIXELS`), and for R-50.pkl
@@ -70,12 +61,13 @@ def load_trunk(model: Any, path: str | Path) -> Coverage:
     Args:
         model: From `build_detector`.
         path: A checkpoint of torchvision or Detectron.
+        tensors: What it holds, if it has been read already.
 
     Raises:
         ValueError: The file cannot be read, a tensor has no match, or the detector normalises its
             images in another way.
     """
-    tensors = read_checkpoint(path).tensors
+    tensors = read_checkpoint(path).tensors if tensors is None else tensors
     table = DETECTRON if "conv1_w" in tensors else TORCHVISION
     due = PIXELS[table.name]["std"]
     if any(abs(a - b) > 1e-6 for a, b in zip(model.transform.image_std, due, strict=True)):

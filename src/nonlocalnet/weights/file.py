@@ -47,8 +47,16 @@ def save(
         **extra: More plain data to travel along.
 
     Raises:
-        ValueError: The number of labels is not the number of logits.
+        ValueError: The number of labels is not the number of logits, or the network is no longer
+            what `build` makes of its `config`.
     """
+    with torch.device("meta"):
+        described = _shapes(build(**model.config)) if model.config else None
+    if _shapes(model) != described:
+        raise ValueError(
+            "the network is not the one that build makes of its config, so load would refuse the "
+            "file; save the one of build, with all its blocks and classes, before optimize"
+        )
     if len(labels) != model.fc.out_features:
         raise ValueError(
             f"{len(labels)} labels for {model.fc.out_features} logits; give one label per class"
@@ -112,6 +120,10 @@ def read(path: str | Path) -> tuple[VideoResNet, dict[str, Any]]:
         )
     model.load_state_dict(state, assign=True)
     return model.eval(), meta
+
+
+def _shapes(model: VideoResNet) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}
 
 
 def is_ours(path: str | Path, key: str = KEY) -> bool:

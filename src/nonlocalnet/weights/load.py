@@ -64,7 +64,7 @@ def load_pretrained(
         raise ValueError(f"{named}{error}") from None
     model.load_state_dict(state, strict=False)
     layout = getattr(model, "config", {}).get("preset")
-    if table.preset and layout and table.preset != layout and table.name != "nonlocalnet":
+    if table.layouts and layout and layout not in table.layouts and table.name != "nonlocalnet":
         report.notes.append(
             f"the network has the layout {layout!r}, {table.name} trains {table.preset!r}: its "
             "logits will not be those of the source (from_checkpoint builds the source's layout)"
@@ -91,7 +91,8 @@ def from_checkpoint(
         The network in eval mode, and what became of every tensor.
 
     Raises:
-        ValueError: The file cannot be read, holds no network of ours, or a tensor has no match.
+        ValueError: The file cannot be read, holds no network of ours, a tensor has no match, or
+            blocks are asked for that an ImageNet ResNet does not have.
 
     Example:
         >>> import tempfile
@@ -110,9 +111,16 @@ def from_checkpoint(
     try:
         table = table_of(checkpoint.tensors, source, bare=False)
         arguments, notes = describe(checkpoint.tensors, table, checkpoint.text)
+        if not arguments["nonlocal_"]:
+            del arguments["nonlocal_"]  # so that a name with blocks has them
         with torch.device("meta"):
             model = build(**{**arguments, **options})
         state, report = fit(model.state_dict(), checkpoint.tensors, table)
+        if report.kept:
+            raise ValueError(
+                f"has no non-local blocks, and {model.config['name']} was asked for with some; "
+                "build it, and load_pretrained puts the other weights into it"
+            )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     model.load_state_dict(state, assign=True)

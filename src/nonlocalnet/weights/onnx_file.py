@@ -77,7 +77,7 @@ class _Graph:
         name = f"constant_{len(self.stored)}"
         if isinstance(array, Tensor):
             array = array.detach().cpu().numpy()
-        self.stored[name] = np.ascontiguousarray(array, dtype=kind)
+        self.stored[name] = np.asarray(array, dtype=kind, order="C")
         return name
 
     def ints(self, *values: int) -> str:
@@ -95,12 +95,13 @@ class _Graph:
         constants = self.store(weight), self.store(bias)
         return self("Conv", x, *constants, strides=[stride] * 2, pads=[padding] * 4)
 
-    def at_least(self, x: str, axis: int, size: int, rank: int) -> str:
-        """Padded with `LOWEST` at the end of an axis that is shorter than `size`."""
-        missing = self("Max", self("Sub", self.ints(size), self.size(x, axis)), self.ints(0))
-        pads = [self.ints(*[0] * (rank + axis)), missing]
-        pads += [self.ints(*[0] * (rank - axis - 1))] if axis < rank - 1 else []
-        return self("Pad", x, self("Concat", *pads, axis=0), self.store(LOWEST))
+    def repeated(self, x: str, axis: int, window: int) -> str:
+        """Each cell `window` times along an axis that is shorter, so that pooling gives it back."""
+        cells = self("Squeeze", self.size(x, axis))
+        zero, one, most = (self.store(number, np.int64) for number in (0, 1, window))
+        times = self("Where", self("Less", cells, most), most, one)
+        places = self("Range", zero, self("Mul", cells, times), one)
+        return self("Gather", x, self("Div", places, times), axis=axis)
 
 
 def _network(graph: _Graph, model: VideoResNet) -> None:
@@ -207,7 +208,7 @@ def _nonlocal(graph: _Graph, x: str, clips: str, block: NonLocalBlock) -> str:
         if not pools:
             return images
         for axis in (2, 3):
-            images = graph.at_least(images, axis, block.subsample, rank=4)
+            images = graph.repeated(images, axis, block.subsample)
         window = [block.subsample] * 2
         return graph("MaxPool", images, kernel_shape=window, strides=window)
 

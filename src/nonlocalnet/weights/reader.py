@@ -30,7 +30,6 @@ _STATES = ("blobs", "model_state", "state_dict", "model_state_dict", "model")
 class Checkpoint:
     """What a file holds: tensors by their names there, and the settings it was trained with."""
 
-    path: str
     tensors: dict[str, Tensor]
     text: str  # the file's name and its settings, where hints about the network stand
 
@@ -64,7 +63,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     state, settings = _unwrap(content, path)
     limit = path.stat().st_size
     tensors = {key: _tensor(key, value, limit, path) for key, value in state.items()}
-    return Checkpoint(path=str(path), tensors=tensors, text=f"{path.name}\n{settings}")
+    return Checkpoint(tensors=tensors, text=f"{path.name}\n{settings}")
 
 
 def _read(path: Path) -> Any:

@@ -72,6 +72,12 @@ class Table:
         """Their names of our tensor, the usual one first; none where they have no such tensor."""
         return list(_translations(key, self._ours_to_theirs[bare]))
 
+    @property
+    def layouts(self) -> set[str]:
+        """Every layout that its networks may have; none for weights of images."""
+        layouts = (self.preset, self.preset_2d, *(layout for _, layout in self.presets))
+        return {layout for layout in layouts if layout}
+
     def skips(self, key: str) -> bool:
         """Whether an entry of their files is no weight."""
         return any(re.fullmatch(pattern, key) for pattern in self.ignored)
