@@ -44,7 +44,7 @@ COMMANDS = {
     "doctor": "versions, decoders, and a short decode and forward check",
 }
 
-SAID = ("true", "false", "yes", "no", "null")
+YES_OR_NO = ("true", "false", "yes", "no", "null")
 """What may follow a switch; anything else belongs to another option."""
 
 
@@ -138,7 +138,7 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[ModuleType, Namespace]:
     switches = {o for a in parser._actions if _is_switch(a) for o in a.option_strings}
     following = [*arguments, "--"][1:]
     arguments = [
-        f"{argument}=true" if argument in switches and value.lower() not in SAID else argument
+        f"{argument}=true" if argument in switches and value.lower() not in YES_OR_NO else argument
         for argument, value in zip(arguments, following, strict=True)
     ]
     try:
