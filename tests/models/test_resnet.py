@@ -142,6 +142,28 @@ def test_a_wrong_network_is_one_sentence(call, sentence):
         call()
 
 
+@pytest.mark.parametrize("frames", [2, 4, 8])
+def test_gradients_in_bfloat16_hold_no_foreign_memory(frames):
+    """A kernel longer than the clip got them from oneDNN, on processors with AVX-512."""
+    torch.manual_seed(0)
+    conv, clip = nln.build("i3d_tiny", 3, width=16).conv1, torch.randn(6, 3, frames, 32, 32)
+    slope = torch.randn(conv(clip).shape)
+
+    def leave() -> None:  # what memory may hold
+        _ = [torch.full((size,), 1e30) for size in (1000, 5000, 5880, 20000, 10**5, 2**18, 2**20)]
+
+    def gradient(half: bool) -> torch.Tensor:
+        leave()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            y = conv(clip)
+        leave()
+        return torch.autograd.grad(y, conv.weight, slope.to(y.dtype))[0]
+
+    exact = gradient(half=False)
+    for _ in range(8):
+        assert (gradient(half=True) - exact).norm() < 0.02 * exact.norm()
+
+
 def test_state_dict_keys_are_a_contract():
     keys = set(nln.build("nl1_i3d_tiny", 3).state_dict())
     for name in ("conv1.weight", "bn1.running_var", "res2.0.downsample.0.weight", "fc.bias"):

@@ -234,10 +234,31 @@ class VideoResNet(nn.Module):
             )
 
 
+class ShortClipConv3d(nn.Conv3d):
+    """A 3-D convolution that may see clips shorter than its kernel, also in bfloat16 on a CPU.
+
+    There oneDNN's gradient of the weights is made of memory that nobody wrote (torch 2.14 with
+    AVX-512, clips of 2 or more frames). With the padding put into the clip it is right.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same as `torch.nn.Conv3d`."""
+        if not _in_bfloat16_on_cpu(x) or x.shape[2] >= self.kernel_size[0]:
+            return super().forward(x)
+        reach, rows, columns = map(int, self.padding)
+        x = F.pad(x, (0, 0, 0, 0, reach, reach))
+        return F.conv3d(x, self.weight, self.bias, self.stride, (0, rows, columns))
+
+
+def _in_bfloat16_on_cpu(x: Tensor) -> bool:
+    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu")
+    return x.device.type == "cpu" and torch.bfloat16 in (x.dtype, autocast)
+
+
 def _conv(in_channels: int, out_channels: int, kernel: Size3, stride: int | Size3) -> nn.Conv3d:
     stride = (1, stride, stride) if isinstance(stride, int) else stride
     padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-    return nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
+    return ShortClipConv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
 
 
 def _check_places(nonlocal_at: Mapping[str, Sequence[int]], depths: Sequence[int]) -> None:
