@@ -1,6 +1,8 @@
 """The manifest: every fault is found once, named rightly, and stops nothing."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,21 @@ def test_an_interrupted_scan_goes_on(tmp_path):
     rows = check(tmp_path, names, manifest, progress=lambda done, of: seen.append(done))
     assert seen[0] == 2
     assert [row.path for row in rows] == names
+
+
+def test_two_scans_of_one_folder_end_alike(tmp_path):
+    """One that ended took the other's journal with it."""
+    write_video(tmp_path / "a.mp4", [np.zeros((32, 32, 3), np.uint8)] * 9)
+    manifest = tmp_path / "manifest.csv"
+    rows = check(tmp_path, ["a.mp4"], manifest)
+    scan = (
+        "from pathlib import Path\nfrom nonlocalnet.data.check import check\n"
+        f"for _ in range(400): check(Path({str(tmp_path)!r}), ['a.mp4'], Path({str(manifest)!r}))"
+    )
+    scans = [subprocess.Popen([sys.executable, "-c", scan]) for _ in range(2)]
+    assert [each.wait() for each in scans] == [0, 0]
+    assert read_manifest(manifest) == rows
+    assert not manifest.with_name("manifest.csv.part").exists()
 
 
 def test_a_manifest_of_other_columns_is_an_error(tmp_path):

@@ -24,6 +24,7 @@ from nonlocalnet.data.video import (
     read_each,
     require_reader,
 )
+from nonlocalnet.files import write_atomically
 
 STATES = ("ok", "truncated", "no video stream", "too short", "missing", "unreadable")
 
@@ -125,8 +126,8 @@ def check(
     text = io.StringIO()
     writer = _writer(text)
     writer.writerows(asdict(row) for row in ordered)
-    journal.write_text(text.getvalue(), encoding="utf-8", newline="")
-    journal.replace(manifest)
+    write_atomically(manifest, text.getvalue().encode())
+    journal.unlink(missing_ok=True)  # another process may check the same folder
     return ordered
 
 
