@@ -49,7 +49,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     os.chdir(ROOT)
-    for module in ("hypothesis.strategies", "numpy", "torch"):  # what each fork then has
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    # What each fork then has; the last one takes torch 3 s when it is first needed.
+    for module in ("hypothesis.strategies", "numpy", "torch.fx.experimental.symbolic_shapes"):
         __import__(module)
     tree = ast.parse(given.source.read_text(encoding="utf-8"))
     found = list(places(tree))
