@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nonlocalnet.nn.batchnorm import affine_bn, freeze_bn, precise_bn
+from nonlocalnet.nn.batchnorm import ForgetfulBatchNorm, affine_bn, freeze_bn, precise_bn
 from nonlocalnet.nn.block import NonLocalBlock
 from nonlocalnet.nn.insert import insert_nonlocal
 
@@ -89,6 +89,25 @@ def test_blocks_inserted_after_freezing_train():
     assert model[1].nonlocal_block.norm.training
 
 
+def test_blocks_beside_a_frozen_norm_are_left_alone():
+    model = net()
+    insert_nonlocal(model, at=["4"], example=data())
+    inserted = model[4].nonlocal_block
+    assert freeze_bn(model, blocks=False) == ["1", "4"]
+    assert all(parameter.requires_grad for parameter in inserted.parameters())
+    assert not model[4].weight.requires_grad
+    inserted.eval()
+    model[4].train()
+    assert inserted.training and not model[4].training
+
+
+def plain_with_block():
+    """A batch norm without scale and shift that owns parameters: those of a block."""
+    model = nn.Sequential(nn.BatchNorm2d(3, affine=False))
+    insert_nonlocal(model, at=["0"], example=data(), norm=None)
+    return model
+
+
 def shiftless():
     """A batch norm with a scale and no shift, as newer torch makes with bias=False."""
     norm = nn.BatchNorm2d(3)
@@ -103,6 +122,7 @@ def shiftless():
         (nn.Conv2d(3, 3, 1), lambda m: precise_bn(m, [data()]), "no batch norm whose statistics"),
         (net(), lambda m: precise_bn(m, []), "no batch reached a batch norm"),
         (nn.Sequential(nn.BatchNorm2d(3, affine=False)), affine_bn, "'0' has no scale and shift"),
+        (plain_with_block(), affine_bn, "'0' has no scale and shift"),
         (nn.Sequential(shiftless()), affine_bn, "'0' has no scale and shift"),
         (
             nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)),
@@ -173,3 +193,14 @@ def test_measuring_leaves_everything_else_as_it_was():
     assert [part.training for part in model.modules()] == modes
     assert torch.equal(torch.get_rng_state(), state)
     assert (model[1].momentum, model[1].num_batches_tracked.item()) == (0.1, 0)
+    assert not any(part._forward_pre_hooks for part in model.modules())
+
+
+def test_a_forgetful_norm_keeps_its_statistics():
+    model = net().train()
+    before = copy.deepcopy(model.state_dict())
+    with ForgetfulBatchNorm(model):
+        model(data())
+    assert all(torch.equal(new, before[name]) for name, new in model.state_dict().items())
+    model(data())
+    assert not torch.equal(model[1].running_mean, before["1.running_mean"])

@@ -283,6 +283,31 @@ def test_joined_branches_are_a_map_even_as_wide_as_the_last_of_them():
     assert model[0].nonlocal_block.channels == 12
 
 
+class Boasting(nn.Module):
+    """Says how many channels it gives, as torchvision's backbones do, and is no layer itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.out_channels = 7
+        self.conv = nn.Conv1d(3, 3, 1)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Conv1d(3, 3, 1), nn.BatchNorm1d(3), nn.GroupNorm(1, 3), Boasting()],
+)
+def test_the_last_layer_that_knows_its_width_tells_channels_from_places(layer):
+    """After a linear layer as wide as the map is long, whose output is tokens."""
+    model = nn.Sequential(nn.ReLU(), nn.Linear(6, 7), nn.ReLU(), layer)
+    assert insert_nonlocal(model, ["3"], image(2, 3, 6)) == ["3.nonlocal_block"]
+    for at in ("1", "2"):
+        with pytest.raises(ValueError, match=rf"'{at}' gives tokens \(2, 3, 7\)"):
+            insert_nonlocal(model, [at], image(2, 3, 6))
+
+
 def test_one_bad_name_inserts_nothing():
     model = Odd()
     with pytest.raises(ValueError, match="gives a tuple"):

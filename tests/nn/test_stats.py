@@ -1,6 +1,7 @@
 """The numbers by which a user sees whether a block is awake and where it looks."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -61,11 +62,31 @@ def test_branch_ratio_is_what_the_block_adds():
     assert stats.branch_ratio == pytest.approx((x.numel() ** 0.5 / x.norm()).item(), rel=1e-5)
 
 
-def test_a_saturated_block_warns():
-    block = NonLocalBlock(4, kind="gaussian", subsample=1)
-    x = 100 * clip(1, 4, 2, 4, 4)
-    with pytest.warns(UserWarning, match=r"block '0' is saturated.*row maximum is 1.00"):
-        assert block_stats(nn.Sequential(block), x)["0"].entropy < 0.1
+def test_every_cell_of_a_small_map_counts_once_and_a_large_one_is_sampled_evenly():
+    block = NonLocalBlock(4, ndim=1, subsample=1)
+    x = clip(1, 4, 5)
+    rows = block.weights(x, torch.arange(5)[:, None])
+    entropy = torch.special.entr(rows).sum(-1).mean().item()
+    assert block_stats(nn.Sequential(block), x)["0"].entropy == pytest.approx(entropy)
+    asked, weights = [], block.weights
+    block.weights = lambda x, positions: weights(x, asked.append(positions) or positions)
+    block_stats(nn.Sequential(block), clip(1, 4, 100))
+    cells = asked[0].flatten().tolist()
+    assert (len(cells), cells[0], cells[-1]) == (64, 0, 99)
+    assert {after - before for before, after in pairwise(cells)} == {1, 2}
+
+
+@pytest.mark.parametrize("x", [clip(1, 4, 2, 4, 4), torch.eye(4)[None, :, :2]])
+def test_a_saturated_block_warns_whoever_asked(x):
+    block = NonLocalBlock(4, ndim=x.ndim - 2, kind="gaussian", subsample=1)
+    with pytest.warns(UserWarning, match=r"block '0' is saturated.*row maximum is 1.00") as seen:
+        assert block_stats(nn.Sequential(block), 100 * x)["0"].entropy < 0.1
+    assert seen[0].filename == __file__
+
+
+def test_a_block_of_one_key_has_no_choice_and_is_not_called_saturated():
+    stats = block_stats(nn.Sequential(NonLocalBlock(4)), clip(1, 4, 1, 2, 2))["0"]
+    assert (stats.row_max, stats.entropy, stats.uniform_entropy) == (1.0, 0.0, 0.0)
 
 
 def test_kinds_without_softmax_have_stats_too():
