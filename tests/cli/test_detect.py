@@ -123,6 +123,11 @@ def test_verify_knows_detectors(trained, tmp_path, capsys):
         )
         assert main(["verify", str(tmp_path / "probe.safetensors")]) == 2
         assert "its probe is damaged" in capsys.readouterr().err
+    for meta in ({**json.loads(said["nonlocalnet_detector"]), "format": 2}, ["format", 2]):
+        file = tmp_path / "later.safetensors"
+        save_file(tensors, file, {"nonlocalnet_detector": json.dumps(meta)})
+        assert main(["verify", str(file)]) == 2
+        assert "this version reads 1; update" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -231,6 +231,23 @@ def test_fused_attention_never_falls_back_to_storing_the_weights():
 
 
 @pytest.mark.parametrize(
+    ("kind", "fused"),
+    [("gaussian", True), ("embedded_gaussian", True), ("gaussian_distance", False)],
+)
+def test_equal_widths_take_fused_attention_where_there_is_no_bias(kind, fused, monkeypatch):
+    called = []
+
+    def spy(*arguments, **options):
+        called.append(arguments)
+        return torch.nn.functional.scaled_dot_product_attention(*arguments, **options)
+
+    monkeypatch.setattr(exact_module, "scaled_dot_product_attention", spy)
+    theta, phi, _ = inputs(kind)
+    operation(kind, "exact")(theta, phi, phi)
+    assert bool(called) is fused
+
+
+@pytest.mark.parametrize(
     ("kind", "shape", "exact"),
     [
         ("dot_product", (1, 784, 196, 512, 512), False),

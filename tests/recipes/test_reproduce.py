@@ -251,13 +251,14 @@ def test_the_page_tells_what_ran_and_what_did_not(bench, ran):
     (evidence / "probes" / "tiny.jsonl").write_text(
         json.dumps({**probe, "trained": 8, "tested": 4})
     )
+    (evidence / "probes" / "stopped.jsonl").write_text("")
     options = ["--evidence", str(evidence)]
     assert main(["reproduce", "all", "--render", *options]) == 0
     text = evidence.with_suffix(".md").read_text()
     assert (evidence / "2f-tiny.png").read_bytes()[1:4] == b"PNG"
     assert "evidence/2f-tiny.png" in text and "2a-tiny" not in text
     assert "| mean frame | **31.0** (20.0 to 40.0) |" in text
-    assert "(8 and 4 videos, 25.0 by chance)" in text
+    assert "(8 and 4 videos, 25.0 by chance)" in text and "on stopped" not in text
     table = markdown(EXPERIMENTS["2f"], runs_by_recipe(read_runs(bench.file)))
     assert table in text
     lines = {line.split(" | ")[0][2:]: line for line in table.splitlines()}

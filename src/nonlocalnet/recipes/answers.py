@@ -166,6 +166,8 @@ def _probes(evidence: Path) -> list[str]:
     parts = []
     for file in sorted((evidence / "probes").glob("*.jsonl")):
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        if not rows:  # the script that writes it was stopped
+            continue
         lines = [_line(["a linear classifier of", "top-1, 95 % interval"]), _line(["---"] * 2)]
         for row in rows:
             low, high = (100 * limit for limit in row["interval"])
@@ -254,7 +256,7 @@ processor.
 
 Where ours disagrees, think first of what is not alike: the paper's networks start from ImageNet and
 see 240,000 videos of 400 kinds; ours start from random weights at an eighth of the width, and see
-the few hundred videos of the set.
+the 431 or 1,536 training videos of the set.
 
 ```
 nonlocalnet reproduce 2c --data ../shared/data/utd-mhad-depth  # runs what the file lacks

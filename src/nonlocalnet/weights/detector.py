@@ -77,6 +77,9 @@ def read_detector(path: str | Path) -> DetectorFile:
     if meta is None:
         what = "a network of videos" if is_ours(path) else "no detector of ours"
         raise ValueError(f"{path}: {what}; nonlocalnet detect train makes a detector")
+    version = meta.get("format") if isinstance(meta, dict) else None
+    if version != FORMAT:
+        raise ValueError(f"{path}: format {version}, this version reads {FORMAT}; update")
     tensors = read_checkpoint(path).tensors
     try:
         model = build_detector(**meta["detector"])
