@@ -5,6 +5,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nonlocalnet.ops import exact as exact_module
+from nonlocalnet.ops import operation as operation_module
 from nonlocalnet.ops import softmax_rows
 from nonlocalnet.ops.operation import exact_is_faster, nonlocal_op
 from nonlocalnet.ops.pairwise import KINDS
@@ -256,6 +257,12 @@ def test_equal_widths_take_fused_attention_where_there_is_no_bias(kind, fused, m
         ("concatenation", (1, 784, 784, 256, 256), True),
         ("embedded_gaussian", (1, 784, 196, 512, 512), False),
         ("gaussian", (1, 12544, 3136, 512, 256), True),
+        ("embedded_gaussian", (1, 1000, 1000, 4, 4), False),
+        ("concatenation", (1, 100, 100, 4, 4), False),
+        # As good as each other: the one that stores less.
+        ("dot_product", (1, 8, 8, 8, 8), True),
+        ("concatenation", (1, 300, 300, 4, 4), True),
+        ("gaussian", (1, 2048, 2048, 4, 4), True),
     ],
 )
 def test_auto_follows_the_measured_crossover(kind, shape, exact):
@@ -264,6 +271,19 @@ def test_auto_follows_the_measured_crossover(kind, shape, exact):
         torch.empty(size, device="meta") for size in [(batch, n, d), (batch, m, d), (batch, m, c)]
     )
     assert exact_is_faster(theta, phi, g, kind) is exact
+
+
+@pytest.mark.parametrize(("n", "exact"), [(64, True), (2, False)])
+def test_auto_is_one_of_the_two(n, exact, monkeypatch):
+    called = []
+    engine = operation_module.exact
+    monkeypatch.setattr(
+        operation_module, "exact", lambda *a, **k: called.append(1) or engine(*a, **k)
+    )
+    part = torch.randn(1, n, 4, dtype=torch.float64)
+    y = nonlocal_op(part, part, part, kind="dot_product")
+    assert bool(called) is exact
+    torch.testing.assert_close(y, part @ part.mT @ part / n)
 
 
 @pytest.mark.parametrize("kind", KINDS)

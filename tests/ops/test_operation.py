@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nonlocalnet.ops.operation import nonlocal_op
+from nonlocalnet.ops.operation import ENGINES, nonlocal_op
 from nonlocalnet.ops.pairwise import KINDS, nonlocal_weights
 from nonlocalnet.ops.reference import nonlocal_by_loops
 
@@ -32,6 +32,14 @@ def test_equals_its_equation(kind, n, m, d, c):
     torch.testing.assert_close(y, want, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_papers_scale_is_one(kind):
+    theta, phi, g, w_f = inputs(5, 7, 3, 1, kind=kind)
+    for function, parts in ((nonlocal_op, (theta, phi, g)), (nonlocal_weights, (theta, phi))):
+        told = function(*parts, kind=kind, scale=1.0, w_f=w_f)
+        assert torch.equal(function(*parts, kind=kind, w_f=w_f), told)
+
+
 @pytest.mark.parametrize("kind", ["gaussian", "embedded_gaussian", "gaussian_distance"])
 def test_rows_of_a_softmax_kind_sum_to_one(kind):
     theta, phi, _, _ = inputs(5, 7, 3, 1)
@@ -58,11 +66,15 @@ def test_distance_keeps_its_digits_far_from_the_origin():
     torch.testing.assert_close(far, near, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"kind": "gausian"}, "unknown kind 'gausian'; choose one of gaussian, "),
         ({"phi": torch.zeros(2, 4, 5)}, r"got \(2, 3, 6\) and \(2, 4, 5\)"),
+        ({"phi": torch.zeros(3, 4, 6)}, r"got \(2, 3, 6\) and \(3, 4, 6\)"),
+        ({"theta": torch.zeros(3, 6)}, r"got \(3, 6\) and \(2, 4, 6\)"),
+        ({"phi": torch.zeros(2, 4, 6, 1)}, r"got \(2, 3, 6\) and \(2, 4, 6, 1\)"),
         ({"phi": torch.zeros(2, 0, 6), "g": torch.zeros(2, 0, 1)}, r"no key \(M = 0\)"),
         ({"g": torch.zeros(2, 3, 1)}, r"got \(2, 4, 6\) and \(2, 3, 1\)"),
         ({"w_f": torch.zeros(12)}, "w_f belongs to kind 'concatenation'"),
@@ -72,8 +84,9 @@ def test_distance_keeps_its_digits_far_from_the_origin():
         ({"engine": "fast"}, "unknown engine 'fast'; choose one of dense, exact, auto"),
     ],
 )
-def test_errors_name_the_rule_and_what_came(change, message):
+def test_errors_name_the_rule_and_what_came(change, message, engine):
     arguments = {
+        "engine": engine,
         "theta": torch.zeros(2, 3, 6),
         "phi": torch.zeros(2, 4, 6),
         "g": torch.zeros(2, 4, 1),
