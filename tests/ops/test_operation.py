@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nonlocalnet.ops.operation import ENGINES, nonlocal_op
-from nonlocalnet.ops.pairwise import KINDS, nonlocal_weights
+from nonlocalnet.ops.pairwise import KINDS, SOFTMAX, nonlocal_weights
 from nonlocalnet.ops.reference import nonlocal_by_loops
 
 
@@ -40,11 +40,21 @@ def test_the_papers_scale_is_one(kind):
         assert torch.equal(function(*parts, kind=kind, w_f=w_f), told)
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "embedded_gaussian", "gaussian_distance"])
-def test_rows_of_a_softmax_kind_sum_to_one(kind):
-    theta, phi, _, _ = inputs(5, 7, 3, 1)
-    weights = nonlocal_weights(theta, phi, kind=kind)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 5, dtype=torch.float64))
+def test_rows_of_the_softmax_kinds_sum_to_one():
+    summing = []
+    for kind in ("gaussian", "embedded_gaussian", "dot_product", "concatenation", *KINDS[4:]):
+        theta, phi, _, w_f = inputs(5, 7, 3, 1, kind=kind)
+        sums = nonlocal_weights(theta, phi, kind=kind, w_f=w_f).sum(-1)
+        summing += [kind] if torch.allclose(sums, torch.ones_like(sums)) else []
+    assert summing == ["gaussian", "embedded_gaussian", "gaussian_distance"] == list(SOFTMAX)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_shapes_can_be_asked_without_data(kind, engine):
+    parts = [None if part is None else part.to("meta") for part in inputs(5, 7, 3, 2, kind=kind)]
+    y = nonlocal_op(*parts[:3], kind=kind, w_f=parts[3], engine=engine)
+    assert y.is_meta and y.shape == (2, 5, 2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -78,7 +88,7 @@ def test_distance_keeps_its_digits_far_from_the_origin():
         ({"phi": torch.zeros(2, 0, 6), "g": torch.zeros(2, 0, 1)}, r"no key \(M = 0\)"),
         ({"g": torch.zeros(2, 3, 1)}, r"got \(2, 4, 6\) and \(2, 3, 1\)"),
         ({"w_f": torch.zeros(12)}, "w_f belongs to kind 'concatenation'"),
-        ({"kind": "concatenation"}, r"needs w_f of shape \(12,\), got None"),
+        ({"kind": "concatenation"}, r"needs w_f of shape \(12,\), got None$"),
         ({"kind": "concatenation", "w_f": torch.zeros(6)}, r"\(12,\), got \(6,\)"),
         ({"kind": "concatenation", "w_f": torch.zeros(12), "scale": 2.0}, "got 2.0"),
         ({"engine": "fast"}, "unknown engine 'fast'; choose one of dense, exact, auto"),
@@ -93,3 +103,7 @@ def test_errors_name_the_rule_and_what_came(change, message, engine):
     }
     with pytest.raises(ValueError, match=message):
         nonlocal_op(**(arguments | change))
+    if not {"g", "engine"} & set(change):
+        del arguments["g"], arguments["engine"]
+        with pytest.raises(ValueError, match=message):
+            nonlocal_weights(**({"kind": "gaussian"} | arguments | change))
