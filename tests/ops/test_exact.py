@@ -163,6 +163,24 @@ def test_dense_has_forward_mode_and_second_derivatives(kind):
     assert torch.autograd.gradgradcheck(dense, tensors)
 
 
+@pytest.mark.parametrize("batch", [0, 1, 3, 8])
+@pytest.mark.parametrize(("queries", "keys"), [(5, 3), (200, 7), (333, 40), (70, 900), (64, 8)])
+def test_tiles_cover_every_row_once_and_fit_their_buffer(batch, queries, keys, monkeypatch):
+    monkeypatch.setattr(softmax_rows, "TILE", 1000)
+    seen, sizes = torch.zeros(batch, queries), [0]
+    for clips, rows in softmax_rows.tiles(batch, queries, keys):
+        part = seen[clips, rows].add_(1)
+        sizes.append(part.numel() * keys)
+        assert sizes[-1] <= 1000 or part.shape == (1, 1)
+        assert len(part) == 1 or part.shape[1] == queries, "whole clips, or part of one"
+        whole = 1000 // keys  # rows that would fit
+        last = rows.stop >= queries
+        assert last or part.shape[1] == whole - (whole % 64 if whole > 64 else 0) or whole == 0
+    assert bool((seen == 1).all())
+    theta, phi = torch.empty(batch, queries, 2), torch.empty(batch, keys, 2)
+    assert softmax_rows._largest_tile(theta, phi) == max(sizes)
+
+
 @pytest.mark.parametrize("kind", OURS)
 def test_second_derivatives_of_exact_are_refused_in_words(kind):
     tensors = inputs(kind)
