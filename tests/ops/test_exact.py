@@ -154,6 +154,18 @@ def test_function_transforms_agree_with_dense(kind, c):
     torch.testing.assert_close(results("exact"), results("dense"))
 
 
+@pytest.mark.parametrize("kind", OURS)
+def test_our_operators_are_mapped_at_once(kind):
+    """Torch would warn of a loop, and a warning fails a test here."""
+    tensors = [part.detach() for part in inputs(kind, c=3)]
+
+    def loss(*parts):
+        return operation(kind, "exact")(*parts).square().sum()
+
+    clips = torch.stack([tensors[0], 2 * tensors[0]])
+    torch.func.vmap(torch.func.grad(loss), (0, *(None for _ in tensors[1:])))(clips, *tensors[1:])
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit.script`:FutureWarning")  # torch's own, forward mode
 @pytest.mark.parametrize("kind", KINDS)
 def test_dense_has_forward_mode_and_second_derivatives(kind):
