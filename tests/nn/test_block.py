@@ -120,6 +120,7 @@ def test_key_centres_are_the_middles_of_the_pooled_cells():
         ({"extent": "frame"}, "extent='frame' is unknown"),
         ({"norm": "group"}, "norm='group' is unknown; choose one of 'batch', None"),
         ({"engine": "fast"}, "engine='fast' is unknown"),
+        ({"channels": 0}, "channels must be 1 or more, got 0"),
         ({"subsample": 0}, "subsample must be 1 or more, got 0"),
         ({"inner_channels": 0}, "inner_channels must be 1 or more, got 0"),
         ({"ndim": 2, "extent": "time"}, "extent='time' needs a time axis: ndim=3, got ndim=2"),
@@ -130,11 +131,77 @@ def test_key_centres_are_the_middles_of_the_pooled_cells():
         ({"group_frames": 4, "ndim": 2}, "group_frames=4 needs ndim=3"),
         ({"group_frames": 0}, "group_frames must be 1 or more, got 0"),
         ({"kind": "concatenation", "scale": 0.5}, r"scale 1.0 only .* got 0.5"),
+        ({"kind": "concatenation", "scale": 2.0}, r"scale 1.0 only .* got 2.0"),
     ],
 )
 def test_bad_options_say_what_to_choose(options, message):
     with pytest.raises(ValueError, match=message):
-        NonLocalBlock(6, **options)
+        NonLocalBlock(**{"channels": 6, **options})
+
+
+@pytest.mark.parametrize("norm", ["batch", None])
+def test_weights_start_as_he_et_al_draw_them(norm):
+    """Mean 0, variance 2 / fan-in, biases 0; of w_z and its batch norm one is 0, the other not."""
+    block = NonLocalBlock(64, ndim=1, kind="concatenation", inner_channels=512, norm=norm)
+
+    def states():
+        return {name: value.clone() for name, value in block.state_dict().items()}
+
+    first = states()
+    with torch.no_grad():
+        for value in [*block.parameters(), *block.buffers()]:
+            value.fill_(7)
+    block.reset_parameters()
+    for drawn in (first, states()):
+        for name, fan_in in (("theta", 64), ("phi", 64), ("g", 64), ("w_z", 512)):
+            weight = drawn[f"{name}.weight"]
+            spread = 0 if name == "w_z" and norm is None else (2 / fan_in) ** 0.5
+            assert weight.std().item() == pytest.approx(spread, rel=0.02)
+            assert abs(weight.mean().item()) <= 0.02 * spread
+            assert not drawn[f"{name}.bias"].any()
+        assert drawn["w_f"].std().item() == pytest.approx((2 / 1024) ** 0.5, rel=0.1)
+        if norm is not None:
+            for name, value in (
+                ("weight", 0),
+                ("bias", 0),
+                ("running_mean", 0),
+                ("running_var", 1),
+            ):
+                assert (drawn[f"norm.{name}"] == value).all()
+            assert drawn["norm.num_batches_tracked"] == 0
+    again = states()
+    assert not torch.equal(first["theta.weight"], again["theta.weight"])
+    assert not torch.equal(first["w_f"], again["w_f"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_factor_is_that_of_the_released_code_unless_given(kind):
+    default = NonLocalBlock(8, kind=kind).scale
+    assert default == (0.5 if kind == "embedded_gaussian" else 1.0)
+    if kind != "concatenation":
+        assert NonLocalBlock(8, kind=kind, scale=0.25).scale == 0.25
+    assert NonLocalBlock(8, kind=kind, scale=1.0).scale == 1.0
+
+
+def test_keys_are_pooled_after_their_projections_unless_asked_for():
+    block, after, before = (
+        awake(**options) for options in ({}, {"subsample_input": False}, {"subsample_input": True})
+    )
+    x = noise(*SHAPES[3])
+    assert torch.equal(block(x), after(x))
+    assert not torch.allclose(block(x), before(x))
+
+
+def test_an_axis_as_long_as_the_window_is_pooled():
+    block = NonLocalBlock(6, ndim=2, subsample=2)
+    assert block.key_grid([2, 2]) == [1, 1]
+    assert block.key_grid([1, 3]) == [1, 1]
+    assert block.key_centres([2, 1]).tolist() == [[[0.5, 0.0]]]
+
+
+def test_groups_of_one_frame_are_space():
+    x = noise(*SHAPES[3])
+    torch.testing.assert_close(awake(group_frames=1)(x), awake(extent="space")(x))
 
 
 def test_bad_inputs_say_what_the_block_takes():
@@ -146,6 +213,21 @@ def test_bad_inputs_say_what_the_block_takes():
         block.weights(x, torch.zeros(4, 2, dtype=torch.long))
     with pytest.raises(ValueError, match=r"outside the feature map \(3, 4, 4\)"):
         block.weights(x, torch.tensor([[0, 4, 0]]))
+    for ndim, axes in ((1, "L"), (2, "H, W")):
+        block, wrong = NonLocalBlock(6, ndim=ndim), torch.zeros(2, 5, *SHAPES[ndim][2:])
+        for call in (block, lambda x, b=block: b.weights(x, torch.zeros(1, b.ndim))):
+            with pytest.raises(ValueError, match=rf"takes \(B, 6, {axes}\), got \(2, 5, "):
+                call(wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ndim", [1, 2])
+def test_rows_and_branch_agree_without_a_time_axis(kind, ndim):
+    block, x = awake(kind=kind, ndim=ndim, norm=None), noise(*SHAPES[ndim])
+    positions = torch.cartesian_prod(*(torch.arange(size) for size in x.shape[2:]))
+    rows = block.weights(x, positions.view(-1, ndim)).flatten(2)
+    y = (rows @ block._embed(x)[2]).mT.unflatten(2, x.shape[2:])
+    torch.testing.assert_close(x + block.w_z(y), block(x))
 
 
 @pytest.mark.parametrize("subsample_input", [False, True])
