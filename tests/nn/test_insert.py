@@ -313,3 +313,36 @@ def test_one_bad_name_inserts_nothing():
     with pytest.raises(ValueError, match="gives a tuple"):
         insert_nonlocal(model, ["map", "pair"], image(2, 3, 6, 7))
     assert nonlocal_blocks(model) == {}
+
+
+@pytest.mark.parametrize("at", ["", "1", "1.2"])
+def test_a_sequential_stands_for_its_last_layer_however_deep(at):
+    inner = nn.Sequential(
+        nn.Conv1d(3, 4, 1), nn.ReLU(), nn.Sequential(nn.ReLU(), nn.Conv1d(4, 5, 1))
+    )
+    model = nn.Sequential(nn.ReLU(), inner)
+    assert insert_nonlocal(model, [at], image(2, 3, 6)) == ["1.2.1.nonlocal_block"]
+    assert list(nonlocal_blocks(model)) == ["1.2.1.nonlocal_block"]
+    assert remove_nonlocal(model) == ["1.2.1.nonlocal_block"]
+
+
+def test_a_model_of_one_layer_takes_a_block_under_its_plain_name():
+    model = nn.Conv1d(3, 4, 1)
+    assert insert_nonlocal(model, [""], image(2, 3, 6)) == ["nonlocal_block"]
+    assert list(nonlocal_blocks(model)) == remove_nonlocal(model) == ["nonlocal_block"]
+
+
+def test_an_empty_sequential_has_no_last_layer_and_stands_for_itself():
+    model = nn.Sequential(nn.Conv1d(3, 4, 1), nn.Sequential())
+    assert insert_nonlocal(model, ["1"], image(2, 3, 6)) == ["1.nonlocal_block"]
+    assert nonlocal_blocks(model)["1.nonlocal_block"].channels == 4
+
+
+def test_an_error_names_at_most_three_layers():
+    model = nn.Sequential(*(nn.Conv1d(3, 3, 1) for _ in range(6)), nn.Flatten())
+    for at, layers in (("7", "nearest: "), ("6", "that give one: ")):
+        with pytest.raises(ValueError, match=layers) as caught:
+            insert_nonlocal(model, [at], image(2, 3, 6))
+        assert len(str(caught.value).split(layers)[1].replace(" (2, 3, 6)", "").split(", ")) == 3
+    with pytest.raises(ValueError, match=r"Nearest layers that give one: none$"):
+        insert_nonlocal(nn.Sequential(nn.Flatten()), ["0"], image(2, 3, 6))

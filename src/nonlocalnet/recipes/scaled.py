@@ -87,7 +87,7 @@ def scaled(recipe: Recipe, scale: Scale, *, videos: int, classes: int, seed: int
             preset=scale.preset,
             width=round((model.width or FULL_WIDTH) * scale.width / FULL_WIDTH),
             head_window=max(1, scale.clip.crop // 32),  # every stride is 32
-            # The paper's text has no factor; the released code has, and it does not saturate.
+            # The paper's text has no factor; the released code has, and it starts unsaturated.
             scale="unit" if blocks else "preset",
         ),
         clip=replace(
