@@ -126,6 +126,20 @@ def test_the_keypoint_heads_blocks():
     assert detector_costs(model).pairwise == trunk + products
 
 
+def test_blocks_start_small_as_the_released_code_draws_them():
+    """Drawn as He et al. they saturate, and keypoints get worse (docs/detection.md)."""
+    model = build_detector(
+        "keypoints", "tiny", 2, nonlocal_=one_block("tiny"), head_nonlocal=True, num_keypoints=5
+    )
+    blocks = nonlocal_blocks(model)
+    assert len(blocks) == 5
+    for name, block in blocks.items():
+        for conv in (block.theta, block.phi, block.g):
+            assert conv.weight.std().item() == pytest.approx(0.01, rel=0.1), name
+            assert not conv.bias.any()
+        assert not block.w_z.weight.any()
+
+
 def test_the_first_stages_are_frozen():
     model = on_meta("masks", "r50")
     frozen = {n.split(".")[2] for n, p in model.named_parameters() if not p.requires_grad}

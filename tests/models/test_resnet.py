@@ -102,6 +102,21 @@ def test_blocks_change_nothing_at_the_start():
     assert torch.equal(want, nonlocal_.train()(x))
 
 
+@pytest.mark.parametrize("preset", ["paper", "official", "mmaction2"])
+@pytest.mark.parametrize("norm", ["batch", None])
+def test_blocks_start_with_the_weights_of_their_preset(preset, norm):
+    """The paper's text: He et al., variance 2 / fan-in; the released code: deviation 0.01."""
+    block = nln.build("nl1_c2d_r50", preset=preset, norm=norm).get_submodule(
+        "res4.4.nonlocal_block"
+    )
+    for conv in (block.theta, block.phi, block.g, block.w_z):
+        spread = (2 / conv.in_channels) ** 0.5 if preset == "paper" else 0.01
+        if conv is block.w_z and norm is None:
+            spread = 0
+        assert conv.weight.std().item() == pytest.approx(spread, rel=0.02)
+        assert not conv.bias.any()
+
+
 def test_dense_is_the_classifier_on_every_window():
     """A frame as large as a training crop has one window, and it is the ordinary answer."""
     torch.manual_seed(0)

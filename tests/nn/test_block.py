@@ -170,6 +170,10 @@ def test_weights_start_as_he_et_al_draw_them(norm):
                 assert (drawn[f"norm.{name}"] == value).all()
             assert drawn["norm.num_batches_tracked"] == 0
     again = states()
+    block.reset_parameters(0.01)
+    for name in ("theta", "phi", "g", "w_z"):
+        spread = 0 if name == "w_z" and norm is None else 0.01
+        assert getattr(block, name).weight.std().item() == pytest.approx(spread, rel=0.02)
     assert not torch.equal(first["theta.weight"], again["theta.weight"])
     assert not torch.equal(first["w_f"], again["w_f"])
 

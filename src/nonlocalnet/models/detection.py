@@ -24,7 +24,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from nonlocalnet.nn.insert import insert_nonlocal
+from nonlocalnet.nn.insert import insert_nonlocal, nonlocal_blocks
 
 Task = Literal["masks", "keypoints"]
 HEAD_PLACES = ("3", "7", "11", "15")
@@ -115,7 +115,8 @@ def build_detector(
             before the last residual block of res4" in R50, see `one_block`.
         head_nonlocal: Four blocks in the keypoint head, after every 2 of its 8 convolutions.
         block: Options of the blocks, as for NonLocalBlock; inner_channels is of those of the trunk,
-            the head's have half the head's channels.
+            the head's have half the head's channels. Their weights are drawn as in the released
+            code of the video networks.
         num_keypoints: Of an object.
         stride_in_1x1: Stride on the first convolution of a residual block (Detectron's R50, R101).
         bn_eps: Of the frozen batch norm; torchvision's own COCO weights need 0.
@@ -276,3 +277,5 @@ def _insert(
         region = torch.zeros(1, TRUNKS[trunk].fpn, 14, 14, device=device)
         options.pop("inner_channels", None)  # the head is narrower than the trunk
         insert_nonlocal(model.roi_heads.keypoint_head, HEAD_PLACES, region, **options)
+    for inserted in nonlocal_blocks(model).values():
+        inserted.reset_parameters(std=0.01)  # larger ones saturate, docs/detection.md

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
-
 from nonlocalnet.models.resnet import Size3, VideoResNet
 from nonlocalnet.nn.block import NonLocalBlock
 
@@ -212,10 +210,7 @@ def build(
             options.setdefault("group_frames", rules.groups_without_norm.get(stage))
         block = NonLocalBlock(channels, **options)
         if rules.block_std is not None:
-            for module in block.modules():
-                starts_at_zero = module is block.w_z and block.norm is None
-                if isinstance(module, nn.Conv3d) and not starts_at_zero:
-                    nn.init.normal_(module.weight, std=rules.block_std)
+            block.reset_parameters(rules.block_std)
         return block
 
     model = VideoResNet(

@@ -31,7 +31,7 @@ class NonLocalBlock(nn.Module):
 
     The block starts as the identity, bit for bit: the scale of its batch norm, or W_z itself
     without one, is zero. Weights start as in He et al. 2015 (Eq. 10 there: variance 2 / fan-in),
-    biases at zero; the released code of the paper draws all weights with deviation 0.01 instead.
+    biases at zero; `reset_parameters(0.01)` draws them as the released code of the paper.
 
     Args:
         channels: C, of the input and the output.
@@ -99,11 +99,18 @@ class NonLocalBlock(nn.Module):
         self.norm = BATCH_NORM[ndim](channels) if norm == "batch" else None
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw the starting weights again: He et al. 2015, then the identity of Sec. 4.1."""
+    def reset_parameters(self, std: float | None = None) -> None:
+        """Draw the starting weights again, then make the block the identity (Sec. 4.1).
+
+        Args:
+            std: Deviation of all weights, 0.01 in the released code; None is He et al. 2015.
+        """
         for module in self.children():
             if isinstance(module, Conv):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if std is None:
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                else:
+                    nn.init.normal_(module.weight, std=std)
                 nn.init.zeros_(bias_of(module))
         if self.w_f is not None:
             nn.init.normal_(self.w_f, std=math.sqrt(2 / len(self.w_f)))
