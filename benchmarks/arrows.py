@@ -117,9 +117,7 @@ def train(out: Path, videos: Path, seed: int, pooled: int) -> Path:
     small = replace(small, model="nl1_c2d_tiny", init=str(first.resolve()), lr=0.003, scale=1.0)
     recipe = small_recipe(folder, small, second)
     model = replace(recipe.model, more={**recipe.model.more, "subsample": pooled})
-    # With frozen statistics, as from other first weights, this was not learnt (docs/LOG.md).
-    recipe = replace(recipe, model=model, train=replace(recipe.train, bn="train"))
-    run(recipe, folder, second, progress=False)
+    run(replace(recipe, model=model), folder, second, progress=False)
     return second
 
 

@@ -121,7 +121,7 @@ def test_an_image_network_in_a_file_starts_a_video_network(bars, tmp_path, file)
     small = SmallRecipe(init=str(path), crop=32, frames=4, epochs=1)
     recipe = small_recipe(read_folder(bars), small, tmp_path / "run")
     assert recipe.model.name == "nl5_i3d_r50"
-    assert recipe.train.bn == "trunk"
+    assert recipe.train.bn == "train"
     assert recipe.clip.mean == image_facts(file).clip["mean"]
     recipe = replace(recipe, train=replace(recipe.train, lr=1e-12, steps=1, warmup=0))
     model = run(recipe, read_folder(bars), tmp_path / "run", **QUIET)

@@ -20,7 +20,7 @@ class SmallRecipe:
     optimizer: Literal["sgd", "adamw"] = "adamw"
     """adamw learns faster from little data; sgd is the paper's."""
     lr: float = 0
-    """Learning rate at its highest; 0: 0.003, or 0.0003 with --init."""
+    """Learning rate at its highest; 0: 0.003, or 0.001 with --init."""
     weight_decay: float = 0.05
     """Of all weights but batch norm's and biases."""
     frames: int = 0

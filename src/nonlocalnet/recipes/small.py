@@ -59,12 +59,11 @@ def small_recipe(folder: VideoFolder, small: SmallRecipe, out: Path) -> Recipe:
         train=TrainConfig(
             steps=steps,
             batch=small.batch,
-            lr=small.lr or (0.0003 if small.init else 0.003),
+            lr=small.lr or (0.001 if small.init else 0.003),
             schedule="cosine",
             warmup=min(steps // 10, 50),
             optimizer=small.optimizer,
             weight_decay=small.weight_decay,
-            bn="trunk" if small.init else "train",
             balanced=small.balanced,
             patience=small.patience,
             keep="best" if folder.splits["val"] else "last",
