@@ -104,6 +104,18 @@ def test_two_scans_of_one_folder_end_alike(tmp_path):
     assert not manifest.with_name("manifest.csv.part").exists()
 
 
+@pytest.mark.parametrize(
+    "left", ["", "pa", "a.mp4,ok,9\n", "\0" * 200_000, "\0\0\0" + "a.mp4,ok,", "\xff"]
+)
+def test_a_journal_that_two_scans_wrote_over_each_other_is_passed_over(tmp_path, left):
+    write_video(tmp_path / "a.mp4", [np.zeros((32, 32, 3), np.uint8)] * 9)
+    manifest = tmp_path / "manifest.csv"
+    manifest.with_name("manifest.csv.part").write_text(left, encoding="latin-1")
+    rows = check(tmp_path, ["a.mp4"], manifest)
+    assert [row.state for row in rows] == ["ok"]
+    assert read_manifest(manifest) == rows
+
+
 def test_a_manifest_of_other_columns_is_an_error(tmp_path):
     (tmp_path / "manifest.csv").write_text("path,label\na.mp4,run\n")
     with pytest.raises(ValueError, match=r"manifest.csv:1: not a manifest"):

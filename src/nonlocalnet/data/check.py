@@ -4,6 +4,7 @@ A manifest is a CSV file with one row per video (`Row`). Files are decoded to th
 processes that can be killed, so a file that hangs or crashes the decoder is a row as any other.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -102,7 +103,9 @@ def check(
     wanted = sorted(set(paths))
     rates = rates or {}
     journal = manifest.with_name(manifest.name + ".part")
-    known = {row.path: row for file in (manifest, journal) for row in read_manifest(file)}
+    known = {row.path: row for row in read_manifest(manifest)}
+    with contextlib.suppress(ValueError):  # another process may be writing there
+        known |= {row.path: row for row in read_manifest(journal)}
     rows = {
         path: known[path]
         for path in wanted
@@ -172,26 +175,31 @@ def read_manifest(file: Path) -> list[Row]:
     Raises:
         ValueError: The file is no manifest.
     """
-    if not file.exists():
+    try:
+        text = file.read_text(encoding="utf-8")  # at once: another process may be writing it
+    except FileNotFoundError:
         return []
     types = {f.name: f.type for f in fields(Row)}
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        lines, columns = list(reader), set(reader.fieldnames or ())
+    except csv.Error:  # a field longer than any text
+        lines, columns = [], set[str]()
+    if text and not types.keys() <= columns:
+        raise ValueError(
+            f"{file}:1: not a manifest: its columns must be {', '.join(types)}; "
+            "delete it and run nonlocalnet check again"
+        )
     rows = []
-    with file.open(newline="", encoding="utf-8") as lines:
-        reader = csv.DictReader(lines)
-        if reader.fieldnames is not None and not types.keys() <= set(reader.fieldnames):
-            raise ValueError(
-                f"{file}:1: not a manifest: its columns must be {', '.join(types)}; "
-                "delete it and run nonlocalnet check again"
-            )
-        for values in reader:
-            if None in values.values() or None in values:
-                continue
-            try:
-                row = Row(**{name: kind(values[name]) for name, kind in types.items()})  # type: ignore[operator]
-            except ValueError:
-                continue
-            if row.state in STATES:
-                rows.append(row)
+    for values in lines:
+        if None in values.values() or None in values:
+            continue
+        try:
+            row = Row(**{name: kind(values[name]) for name, kind in types.items()})  # type: ignore[operator]
+        except ValueError:
+            continue
+        if row.state in STATES:
+            rows.append(row)
     return rows
 
 
