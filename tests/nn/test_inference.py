@@ -79,7 +79,6 @@ OPTIONS = [
     {"extent": "time"},
     {"group_frames": 2},
     {"inner_channels": 2},
-    {"inner_channels": 40},
 ]
 
 
@@ -87,9 +86,12 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("shape", [(4, 4, 4), (3, 9, 7), (1, 2, 2)])
 def test_a_folded_block_answers_as_the_block(kind, options, shape):
-    """With weights so large that each query looks at few keys: a wrong key would show."""
+    """With weights so large that each query looks at few keys: a wrong key would show.
+
+    With 40 inner channels W_theta and W_z are cheaper on the keys, with 2 they are not.
+    """
     torch.manual_seed(0)
-    block = NonLocalBlock(12, kind=kind, **options).eval()
+    block = NonLocalBlock(12, kind=kind, **{"inner_channels": 40, **options}).eval()
     if block.norm is not None:
         block.norm = random_norm(12)
     else:
