@@ -84,7 +84,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("shape", [(4, 4, 4), (3, 9, 7), (1, 2, 2)])
+@pytest.mark.parametrize("shape", [(4, 4, 4), (3, 9, 7), (1, 2, 2), (3, 1, 7)])
 def test_a_folded_block_answers_as_the_block(kind, options, shape):
     """With weights so large that each query looks at few keys: a wrong key would show.
 

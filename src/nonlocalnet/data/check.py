@@ -177,7 +177,7 @@ def read_manifest(file: Path) -> list[Row]:
     """
     try:
         text = file.read_text(encoding="utf-8")  # at once: another process may be writing it
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     types = {f.name: f.type for f in fields(Row)}
     reader = csv.DictReader(io.StringIO(text, newline=""))
