@@ -98,6 +98,10 @@ def test_prepared_videos_are_read_by_the_reader_asked_for(source, tmp_path):
     assert prepare(root, rows, cache, Preparation(form="video")) == {}
     folder = read_folder(root, prepared=cache, reader="opencv")
     assert {sample.video.reader for sample in folder.splits["train"]} == {"opencv"}
+    assert not any("decoded" in sentence for sentence in folder.warnings)
+    (root / "x/a.mp4").touch()
+    (said,) = (s for s in read_folder(root, prepared=cache).warnings if "decoded" in s)
+    assert f"1 of 4 videos are not in {cache} or have changed since (first: {root}/x/a.mp4)" in said
 
 
 def test_a_folder_that_is_no_cache_is_said_so(tmp_path):

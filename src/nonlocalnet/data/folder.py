@@ -102,6 +102,15 @@ def read_folder(
     folder.splits["test"] = folder.splits[tested]
     folder.missing["test"] = folder.missing[tested]
     folder.unreadable["test"] = folder.unreadable[tested]
+    if prepared:
+        opened = [sample.video.path for split in splits for sample in folder.splits[split]]
+        decoded = [path for path in opened if not path.is_relative_to(prepared)]
+        if decoded:
+            folder.warnings.append(
+                f"{len(decoded)} of {len(opened)} videos are not in {prepared} or have changed "
+                f"since (first: {decoded[0]}); they are decoded, which is slower: run nonlocalnet "
+                "prepare again"
+            )
     for split in needs:
         if not folder.splits[split]:
             why = (
