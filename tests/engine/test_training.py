@@ -1,5 +1,6 @@
 """Training is a function of the seed: whatever workers, interruptions and resumptions."""
 
+import copy
 import csv
 import shutil
 from dataclasses import fields, replace
@@ -282,6 +283,20 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_evidence(bars, tm
 def test_validation_without_progress_stops_early(bars, tmp_path):
     run(bars, tmp_path, choose_best=True, lr=0.0, validate_every=1, patience=2)
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 3
+
+
+def test_label_smoothing_spreads_a_share_of_the_label_over_all_classes(bars, tmp_path):
+    torch.manual_seed(0)
+    model = nln.build("nl1_i3d_tiny", 2, width=4, dropout=0.0)
+    fresh = copy.deepcopy(model).train()
+    run(bars, tmp_path, model=model, label_smoothing=0.2)
+    data = TrainClips(read_folder(bars).splits["train"], CLIP, 3)
+    items = [data[key] for key in next(iter(StepBatches(size=10, batch=4, steps=8, seed=3)))]
+    with torch.no_grad():
+        chances = fresh(to_input(torch.stack([item.clip for item in items]), CLIP)).log_softmax(1)
+    own = chances[range(4), [int(item.label) for item in items]]
+    want = -(0.8 * own + 0.2 * chances.mean(1)).mean()
+    assert float(rows(tmp_path)[0]["train_loss"]) == pytest.approx(float(want), rel=1e-4)
 
 
 def test_precise_batch_norm_sets_the_statistics_before_validation(bars, tmp_path):

@@ -24,6 +24,7 @@ from nonlocalnet.recipes.start import first_weights
 from nonlocalnet.recipes.tables import TABLES, recipe_named
 
 WEIGHTS = Path(__file__).parents[3] / "shared" / "data" / "weights" / "resnet50_thin.npz"
+EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence"
 TINY = Scale(
     width=2,
     clip=ClipConfig(
@@ -112,6 +113,25 @@ def test_the_settings_of_a_run_are_all_but_its_seed():
     ]
     first, second, third = map(settings_hash, small)
     assert first == second != third
+    warped = replace(REAL, clip=replace(REAL.clip, warp=0.5))
+    fourth = settings_hash(
+        scaled(recipe_named("i3d_r50_128f"), warped, videos=431, classes=27, seed=0)
+    )
+    assert fourth != first
+
+
+def test_committed_runs_are_those_of_today_s_settings():
+    """A setting added since must not turn them into runs of something else."""
+    sets = {"utd-mhad-depth": (REAL, 431, 27), "longrange": (LONGRANGE, 1536, 2)}
+    recipes = {r.name: (name, r) for name, e in EXPERIMENTS.items() for r in e.recipes}
+    for data, (usual, videos, classes) in sets.items():
+        runs = read_runs(EVIDENCE / f"{data}.jsonl")
+        assert runs
+        for run in runs:
+            table, recipe = recipes[run.recipe]
+            scale = EXPERIMENTS[table].scale or usual
+            small = scaled(recipe, scale, videos=videos, classes=classes, seed=run.seed)
+            assert settings_hash(small) == run.settings, (data, run.recipe, run.seed)
 
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason=f"needs the image weights {WEIGHTS}")
@@ -151,7 +171,7 @@ def test_controls_are_as_large_as_they_say():
 
 
 def test_every_table_of_the_paper_is_a_question():
-    assert [*TABLES, "5", "6", "init"] == list(EXPERIMENTS)
+    assert [*TABLES, "5", "6", "init", "warp"] == list(EXPERIMENTS)
     for name, table in TABLES.items():
         assert EXPERIMENTS[name].rows[: len(table.rows)] == table.rows
 

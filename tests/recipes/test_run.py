@@ -43,6 +43,7 @@ def network(**changes):
         (plan(decay_at=(2, 9)), "fall at step 9, after the run's 4 steps"),
         (plan(keep="best"), "the data has none"),
         (plan(patience=2), "needs train.keep=best"),
+        (plan(label_smoothing=1.0), "label_smoothing=1 must be from 0 to below 1"),
         (plan(bn="frozen"), "has scale zero, and frozen there"),
         (network(num_classes=400), "tiny has 400 classes, the data has 2"),
         (network(nonlocal_={}, scale="preset"), "nonlocal_={} places none"),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nonlocalnet.data.augment import random_shade, random_warp, warp_crop
 from nonlocalnet.data.sampling import Short, Starts, at_rate, clip_at, even_clips, random_clip
 from nonlocalnet.data.video import Video, read_frames, scaled_size
 
@@ -29,6 +30,9 @@ class ClipConfig:
     fps: float | None = None
     """Source frames per second: the video is sampled by its time stamps, as if it had this rate,
     so a clip spans the same seconds of every video; None: its own frames, whatever their rate."""
+    ticks: int | None = None
+    """The video is sampled as if it had so many frames, whatever its length, so a clip spans the
+    same share of every video: for trimmed actions, which people do at their own pace."""
     short: Short = "loop"
     """A video shorter than the span: loop (released code) or clamp (repeat the last frame)."""
     starts: Starts = "even"
@@ -41,6 +45,11 @@ class ClipConfig:
     """px, the shorter side in tests and predictions."""
     flip: bool = True
     """Mirror half of the training clips; off where left and right matter."""
+    warp: float = 0.0
+    """Zoom, stretch, turn, shear and shift training clips at random; 1 is a lot. See
+    `data.augment`."""
+    shade: float = 0.0
+    """Brightness and contrast of training clips at random; 1 is a lot."""
     mean: float | tuple[float, float, float] = 0.45
     """Subtracted from pixels in [0, 1], for all channels or for R, G, B; the released code's."""
     std: float | tuple[float, float, float] = 0.225
@@ -71,6 +80,15 @@ class ClipConfig:
             )
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise ValueError(f"clip.fps={self.fps:g} must lie between 0 and 1000 frames per second")
+        if self.ticks is not None and (self.fps is not None or not 0 < self.ticks <= MOST_FRAMES):
+            raise ValueError(
+                f"clip.ticks={self.ticks} must lie between 1 and {MOST_FRAMES}, without clip.fps, "
+                f"got fps={self.fps}"
+            )
+        if not (0 <= self.warp <= 2 and 0 <= self.shade <= 2):
+            raise ValueError(
+                f"clip.warp={self.warp:g} and clip.shade={self.shade:g} must lie between 0 and 2"
+            )
         for name, value, known in (
             ("short", self.short, get_args(Short)),
             ("starts", self.starts, get_args(Starts)),
@@ -84,6 +102,7 @@ class ClipConfig:
         starts = {"even": "round(j (N - span) / (clips - 1))", "released": "int(j N / clips)"}
         ends = {"loop": "short videos loop", "clamp": "short videos repeat their last frame"}
         counted = f" at {self.fps:g} fps" if self.fps else ""
+        counted = f" of {self.ticks} in all" if self.ticks else counted
         return f"{starts[self.starts]}, N and span in frames{counted}; {ends[self.short]}"
 
 
@@ -113,12 +132,20 @@ def by_time(seconds: float, fps: float) -> dict[str, Any]:
     return {"frames": frames, "stride": stride, "fps": float(fps * stride)}
 
 
+def sampling_rate(video: Video, config: ClipConfig) -> float | None:
+    """Frames per second that a video is sampled at, if not its own: `fps`, or `ticks` in all."""
+    if config.ticks is None:
+        return config.fps
+    return config.ticks / (float(video.seconds[-1]) + 1 / video.fps)
+
+
 def source_frames(video: Video, config: ClipConfig) -> np.ndarray:  # (N,)
     """The frames that clips of a video are taken from: all, or those at the ticks of a rate."""
-    if config.fps is None:
+    rate = sampling_rate(video, config)
+    if rate is None:
         return np.arange(video.frames)
     seconds = video.seconds
-    return at_rate(seconds, float(seconds[-1]) + 1 / video.fps, config.fps)
+    return at_rate(seconds, float(seconds[-1]) + 1 / video.fps, rate)
 
 
 def clips_around(
@@ -177,7 +204,7 @@ class Views:
 
 
 def training_view(video: Video, config: ClipConfig, rng: np.random.Generator) -> Views:
-    """A random clip (Sec. 4.1): start, shorter side, crop and mirror are drawn from `rng`.
+    """A random clip (Sec. 4.1): everything is drawn from `rng`.
 
     Raises:
         BadVideo: See `read_frames`.
@@ -188,7 +215,14 @@ def training_view(video: Video, config: ClipConfig, rng: np.random.Generator) ->
     short_side = int(rng.integers(low, high + 1))
     size = scaled_size(video.height, video.width, short_side)
     top, left = (int(rng.integers(0, length - config.crop + 1)) for length in size)
-    clip = read_frames(video, numbers, short_side, window=(top, left, config.crop))
+    window = (top, left, config.crop)
+    if config.warp:
+        frames = read_frames(video, numbers, short_side)
+        clip = warp_crop(frames, window, random_warp(config.warp, rng))
+    else:
+        clip = read_frames(video, numbers, short_side, window=window)
+    if config.shade:
+        clip = random_shade(config.shade, rng)[clip]
     if config.flip and rng.random() < 0.5:
         clip = clip[:, :, ::-1]
     return Views(

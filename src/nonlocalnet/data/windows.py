@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from nonlocalnet.data.clips import ClipConfig, source_frames
+from nonlocalnet.data.clips import ClipConfig, sampling_rate, source_frames
 from nonlocalnet.data.sampling import clip_at
 from nonlocalnet.data.video import BadVideo, Video, read_each
 
@@ -84,7 +84,8 @@ def sliding_windows(
     for name, value in (("window", window), ("every", every)):
         if value is not None and not value > 0:
             raise ValueError(f"{name}={value:g} s must be above 0")
-    rate = config.fps or video.fps
+    sampled = sampling_rate(video, config)
+    rate = sampled or video.fps
     if window is not None:
         config = replace(config, frames=max(1, round(window * rate / config.stride)))
     source = source_frames(video, config)
@@ -92,7 +93,7 @@ def sliding_windows(
     step = max(1, round(every * rate) if every else span // 2)
     room = max(len(source) - span, 0)
     first = np.minimum(step * np.arange(1 + -(-room // step)), room)
-    seconds = np.arange(len(source)) / config.fps if config.fps else video.seconds
+    seconds = np.arange(len(source)) / sampled if sampled else video.seconds
     bounds = np.append(seconds, seconds[-1] + 1 / rate)
     return Windows(
         video=video,

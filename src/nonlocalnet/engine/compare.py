@@ -28,7 +28,7 @@ OWN = frozenset(OF_NETWORK | OF_MACHINE | OF_VIDEOS | {"starts"})
 """Fields of the protocol in which comparable tests may differ: what belongs to the network, where
 and how it ran (to rounding the same), which videos were there (only those that both tested are
 compared), and what `clip_starts` says better."""
-OF_TRAINING = frozenset({"short_side", "flip"})
+OF_TRAINING = frozenset({"short_side", "flip", "warp", "shade"})
 """Fields that no test but 1-clip-jitter makes use of."""
 
 

@@ -29,6 +29,7 @@ class Training(pl.LightningModule):
         loop: Optimiser and seed.
         clips_per_epoch: Says which epoch a step is in.
         multi_label: Labels are (classes,) of 0 and 1.
+        label_smoothing: Share of every label that is spread over all classes.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class Training(pl.LightningModule):
         *,
         clips_per_epoch: int,
         multi_label: bool = False,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
+        self.label_smoothing = label_smoothing
         self.model, self.config, self.multi_label = model, config, multi_label
         self.loop, self.clips_per_epoch = loop, clips_per_epoch
         self.clock = time.perf_counter()
@@ -73,7 +76,7 @@ class Training(pl.LightningModule):
     def _loss(self, logits: Tensor, label: Tensor) -> Tensor:
         if self.multi_label:
             return F.binary_cross_entropy_with_logits(logits, label)
-        return F.cross_entropy(logits, label)
+        return F.cross_entropy(logits, label, label_smoothing=self.label_smoothing)
 
     def _log_step(self) -> None:
         logits, labels = torch.cat(self.logits), torch.cat(self.labels)

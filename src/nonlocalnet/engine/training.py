@@ -36,6 +36,7 @@ def train(
     *,
     labels: Sequence[str],
     choose_best: bool,
+    label_smoothing: float = 0.0,
     balanced: bool = False,
     patience: int = 0,
     precise_bn_batches: int = 0,
@@ -55,6 +56,7 @@ def train(
         loop: Steps, batches, optimiser.
         labels: Class names.
         choose_best: Keep the weights with the lowest validation error instead of the last.
+        label_smoothing: Share of every label that is spread over all classes.
         balanced: Draw every class equally often.
         patience: Stop after so many validations without a better one; 0: never.
         precise_bn_batches: Training batches that measure batch norm before each validation.
@@ -74,6 +76,7 @@ def train(
         loop,
         clips_per_epoch=len(train_set),
         multi_label=train_set.classes is not None,
+        label_smoothing=label_smoothing,
     )
     if compiled:
         model.compile()  # in place, so that names and files stay

@@ -259,7 +259,8 @@ see 240,000 videos of 400 kinds; ours start from random weights at an eighth of 
 the 431 or 1,536 training videos of the set. And the rows of a softmax saturate there within the
 few steps, each query looks at one key: block weights drawn with deviation 0.01, as in the released
 code, give five blocks in C2D 1.5 and 6.5 points more in two seeds (docs/LOG.md, 2026-11-24). They
-are not used here, where the settings are those chosen for the network without blocks.
+are not used here, where the settings are those chosen for the network without blocks. What they are
+is no limit of these networks: table warp asks how far they go.
 
 ```
 nonlocalnet reproduce 2c --data ../shared/data/utd-mhad-depth  # runs what the file lacks

@@ -31,6 +31,9 @@ class SmallRecipe:
     """Length of a clip, with fps: sampling by time stamps, for videos of different frame rates."""
     fps: float | None = None
     """Frames per second that the network sees, with seconds; instead of frames and stride."""
+    ticks: int = 0
+    """Sample every video as if it had so many frames, for actions that fill their video at a pace
+    of their own; 0: no."""
     short: Literal["loop", "clamp"] = "loop"
     """Videos shorter than a clip start again, or repeat their last frame."""
     scale: float | None = None
@@ -42,6 +45,13 @@ class SmallRecipe:
     """px, training crop, and the shorter side in tests; 0: 64, or 112 with --init."""
     jitter: float = 1.2
     """The shorter side in training is drawn from the crop to this many times the crop."""
+    warp: float = 0
+    """Zoom, stretch, turn, shear and shift training clips at random, for sets of few people or
+    cameras; 0.7 is a good first try, with more epochs; 0: no."""
+    shade: float = 0
+    """Brightness and contrast of training clips at random, as `warp`; 0: no."""
+    label_smoothing: float = 0
+    """Share of every label that is spread over all classes; 0.1 goes with `warp`."""
     flip: bool | None = None
     """Mirror half of the clips; null: unless class names speak of left, right or clockwise."""
     balanced: bool = False

@@ -48,6 +48,16 @@ def thin_i3d_images() -> Recipe:
     return _thin("i3d_r50", THIN, "thin_i3d_images")
 
 
+def warped_i3d() -> Recipe:
+    """I3D on warped clips, with steps enough for them."""
+    return _control(kinetics.i3d_r50(), "warped_i3d_r50")
+
+
+def warped_nl5_i3d() -> Recipe:
+    """I3D with five blocks on warped clips."""
+    return _control(kinetics.nl5_i3d_r50(), "warped_nl5_i3d_r50")
+
+
 def _thin(network: str, init: str, name: str) -> Recipe:
     """Half the filters; with image weights a third of the rate, as `train --init` by itself."""
     facts = image_facts(THIN)
@@ -64,7 +74,11 @@ def _thin(network: str, init: str, name: str) -> Recipe:
 
 
 def _control(base: Recipe, name: str, **model) -> Recipe:
-    words = {"i3d_r50_all": 'Sec. 4: "inflating more layers shows diminishing return"'}
+    words = {
+        "i3d_r50_all": 'Sec. 4: "inflating more layers shows diminishing return"',
+        "warped_i3d_r50": "ours: the paper does not warp",
+        "warped_nl5_i3d_r50": "ours: the paper does not warp",
+    }
     return replace(
         base,
         name=name,

@@ -28,6 +28,8 @@ from nonlocalnet.recipes.recipe import Recipe
 from nonlocalnet.recipes.run import run
 from nonlocalnet.recipes.scaled import budget
 
+YOUNGER = {"clip": ("ticks", "warp", "shade"), "train": ("label_smoothing",)}
+"""Settings that came after the first kept runs: at their defaults a run is what it was."""
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 Saying = Callable[[str], None]
 
@@ -131,6 +133,11 @@ def settings_hash(recipe: Recipe) -> str:
     before = recipe.init.removesuffix(f"-{recipe.train.seed}")
     plain = asdict(replace(recipe, init=before, published={}, source=""))
     del plain["train"]["seed"]
+    fresh = asdict(Recipe(name=""))
+    for part, names in YOUNGER.items():
+        for name in names:
+            if plain[part][name] == fresh[part][name]:
+                del plain[part][name]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 

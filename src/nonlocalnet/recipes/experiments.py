@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from nonlocalnet.recipes import controls
 from nonlocalnet.recipes.detection import DETECTION_TABLES
 from nonlocalnet.recipes.recipe import Recipe
-from nonlocalnet.recipes.scaled import IMAGES, Scale
+from nonlocalnet.recipes.scaled import IMAGES, WARPED, Scale
 from nonlocalnet.recipes.tables import TABLES, Row
 
 
@@ -201,5 +201,16 @@ EXPERIMENTS = {
         pairs=(("I3D, image weights", "I3D, random weights"),),
         scale=IMAGES,
     ),
+    "warp": Experiment(
+        title="Warped clips of videos at one pace",
+        question="How good can a small network get in a quarter of an hour on two cores?",
+        found="It has 240,000 videos, and jitters size and place only (Sec. 4.1).",
+        rows=(
+            _control("I3D, warped", controls.warped_i3d()),
+            _control("NL I3D, 5-block, warped", controls.warped_nl5_i3d()),
+        ),
+        columns=("top1", "top5"),
+        scale=WARPED,
+    ),
 }
-"""By the table's name; `init` is a question of ours."""
+"""By the table's name; `init` and `warp` are questions of ours."""

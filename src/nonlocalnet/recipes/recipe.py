@@ -94,6 +94,8 @@ class TrainConfig:
     """Training batches that measure batch norm anew before each validation; released code: 200."""
     clip_norm: float | None = None
     """Largest norm of the gradient; null: no limit."""
+    label_smoothing: float = 0.0
+    """Share of every label that is spread over all classes; of videos with one label each."""
     balanced: bool = False
     """Draw every class equally often."""
     patience: int = 0

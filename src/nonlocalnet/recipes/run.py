@@ -79,6 +79,7 @@ def run(
         loop,
         labels=folder.labels,
         choose_best=plan.keep == "best",
+        label_smoothing=plan.label_smoothing,
         balanced=plan.balanced,
         patience=plan.patience,
         precise_bn_batches=plan.precise_bn,
@@ -107,6 +108,11 @@ def _check(recipe: Recipe, folder: VideoFolder) -> None:
     if plan.bn == "sync" and not torch.cuda.is_available():
         raise ValueError(
             "train.bn=sync runs on GPUs only, and there is none; take train.bn=train or frozen"
+        )
+    if not 0 <= plan.label_smoothing < 1 or (plan.label_smoothing and recipe.multi_label):
+        raise ValueError(
+            f"train.label_smoothing={plan.label_smoothing:g} must be from 0 to below 1, and 0 for "
+            "videos of several labels"
         )
     if plan.balanced and recipe.multi_label:
         raise ValueError(

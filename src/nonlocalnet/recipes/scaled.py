@@ -34,6 +34,8 @@ class Scale:
     """
     weight_decay: float = 0.05
     """Of AdamW."""
+    label_smoothing: float = 0.0
+    """See `TrainConfig`."""
 
 
 REAL = Scale(
@@ -46,6 +48,14 @@ REAL = Scale(
 """People in front of a camera, clips of some 70 frames: 48 of them leave room to draw from."""
 IMAGES = replace(REAL, width=FULL_WIDTH, epochs=15, preset="official")
 """The same clips for networks whose size and layout are those of a file of image weights."""
+WARPED = replace(
+    REAL,
+    clip=replace(REAL.clip, ticks=72, stride=4, short="clamp", warp=0.7, shade=0.7),
+    epochs=120,
+    label_smoothing=0.1,
+)
+"""The same size, told that people differ in build, stance and pace: clips are 64 of 72 ticks of a
+video, however long, warped and shaded; four times the steps, as no clip is seen twice."""
 LONGRANGE = Scale(
     width=8,
     clip=ClipConfig(
@@ -106,6 +116,7 @@ def scaled(recipe: Recipe, scale: Scale, *, videos: int, classes: int, seed: int
             warmup=min(steps // 10, 50),
             optimizer="adamw",
             weight_decay=scale.weight_decay,
+            label_smoothing=scale.label_smoothing,
             validate_every=max(1, steps // 4),
             validation="1x1",
             checkpoint_every=max(1, min(100, steps // 5)),
@@ -124,9 +135,11 @@ def budget(recipe: Recipe) -> str:
         'width 8, 16 x 64 px, every 3rd frame, 808 steps of 16 clips'
     """
     clip, train = recipe.clip, recipe.train
+    ticks = f" of {clip.ticks}" if clip.ticks else ""
+    varied = f", warp {clip.warp:g}, shade {clip.shade:g}" if clip.warp or clip.shade else ""
     return (
         f"width {recipe.model.width or FULL_WIDTH}, {clip.frames} x {clip.crop} px, "
-        f"every {nth(clip.stride)}, "
+        f"every {nth(clip.stride)}{ticks}{varied}, "
         f"{train.steps} steps of {train.batch} clips"
     )
 

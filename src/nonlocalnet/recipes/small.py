@@ -64,6 +64,7 @@ def small_recipe(folder: VideoFolder, small: SmallRecipe, out: Path) -> Recipe:
             warmup=min(steps // 10, 50),
             optimizer=small.optimizer,
             weight_decay=small.weight_decay,
+            label_smoothing=small.label_smoothing,
             balanced=small.balanced,
             patience=small.patience,
             keep="best" if folder.splits["val"] else "last",
@@ -155,7 +156,8 @@ def _clip(folder: VideoFolder, small: SmallRecipe, fed: Mapping[str, Any]) -> Cl
         if not small.stride and not small.frames and "stride" in fed:
             times |= {"stride": fed["stride"], "fps": fed["fps"]}
         elif not small.stride:
-            lengths = sorted(sample.video.frames for sample in folder.splits["train"])
+            samples = folder.splits["train"]
+            lengths = sorted(small.ticks or sample.video.frames for sample in samples)
             # The rest of the video leaves room to draw clips from, and for the test's to differ.
             median = lengths[len(lengths) // 2]
             times["stride"] = max(1, min(8, round(0.75 * median / frames)))
@@ -174,9 +176,12 @@ def _clip(folder: VideoFolder, small: SmallRecipe, fed: Mapping[str, Any]) -> Cl
     return ClipConfig(
         **{key: fed[key] for key in ("mean", "std") if key in fed},
         **times,
+        ticks=small.ticks or None,
         short=small.short,
         crop=crop,
         short_side=(crop, int(crop * small.jitter)),
         test_short_side=crop,  # one window per frame: the last map has a cell per 32 px
+        warp=small.warp,
+        shade=small.shade,
         flip=flip,
     )
