@@ -203,7 +203,7 @@ EXPERIMENTS = {
     ),
     "warp": Experiment(
         title="Warped clips of videos at one pace",
-        question="How good can a small network get in a quarter of an hour on two cores?",
+        question="How good can a small network get with clips that hide who it is?",
         found="It has 240,000 videos, and jitters size and place only (Sec. 4.1).",
         rows=(
             _control("I3D, warped", controls.warped_i3d()),
