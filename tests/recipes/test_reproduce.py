@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nonlocalnet.cli.main import main
 from nonlocalnet.data.clips import ClipConfig
@@ -14,7 +15,7 @@ from nonlocalnet.data.folder import read_folder
 from nonlocalnet.data.generated import write_two_classes, write_two_labels
 from nonlocalnet.engine.seeds import estimate
 from nonlocalnet.nn.insert import nonlocal_blocks
-from nonlocalnet.recipes.answers import answers, markdown, runs_by_recipe
+from nonlocalnet.recipes.answers import answers, draw, markdown, runs_by_recipe
 from nonlocalnet.recipes.config import Machine
 from nonlocalnet.recipes.evidence import Run, append_run, read_runs, settings_hash
 from nonlocalnet.recipes.experiments import EXPERIMENTS, experiment_named, row_named
@@ -339,3 +340,15 @@ def test_a_line_is_kept_once(tmp_path):
     append_run(tmp_path / "a.jsonl", run)
     append_run(tmp_path / "a.jsonl", replace(run, train_seconds=9.0))
     assert [one.train_seconds for one in read_runs(tmp_path / "a.jsonl")] == [1.0]
+
+
+def test_a_table_without_published_figures_is_drawn_without_an_empty_half(tmp_path):
+    runs = {"warped_i3d_r50": [made("warped_i3d_r50", 0, np.arange(10) % 3 > 0)]}
+    alone, beside = (
+        Image.open(draw(name, tmp_path, "tiny", runs)).convert("RGB") for name in ("warp", "2f")
+    )
+    blue = (0, 114, 178)
+    assert blue in {color for _, color in beside.getcolors(1 << 24)}
+    # The axes, between the names on the left and the margin, are one frame: a single left spine.
+    row = np.asarray(alone)[alone.height // 3]
+    assert (row[alone.width // 3 :].max(1) < 40).sum() == 0

@@ -28,7 +28,7 @@ class Pair:
 def draw_beside(
     rows: Sequence[Pair], path: str | PathLike[str], *, x_label: str, data: str
 ) -> None:
-    """Writes a picture: the paper's figures on the left, ours with interval and seeds on the right.
+    """Writes a picture: ours with interval and seeds, on their left the paper's if it has figures.
 
     The two sets differ in difficulty, so each side has an axis of its own; what compares is the
     order and the steps from row to row.
@@ -40,7 +40,9 @@ def draw_beside(
         data: What ours were measured on.
     """
     figure = Figure(figsize=(7.2, 0.8 + 0.3 * len(rows)), dpi=150, layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    published = any(row.published is not None for row in rows)
+    axes = figure.subplots(1, 2 if published else 1, sharey=True, squeeze=False)[0]
+    left, right = axes[0], axes[-1]
     for y, row in enumerate(rows):
         if row.published is not None:
             left.plot(row.published, y, "o", color=PAPER, ms=6)
@@ -59,9 +61,10 @@ def draw_beside(
             )
     left.set_yticks(range(len(rows)), [row.words for row in rows])
     left.set_ylim(len(rows) - 0.5, -0.5)
-    left.set(xlabel=f"{x_label}, paper")
+    if published:
+        left.set(xlabel=f"{x_label}, paper")
     right.set(xlabel=f"{x_label}, {data}")
-    for ax in (left, right):
+    for ax in axes:
         ax.grid(color="#dddddd", lw=0.5)
         ax.margins(x=0.12)
         ax.spines[["top", "right"]].set_visible(False)
