@@ -204,9 +204,9 @@ EXPERIMENTS = {
     "warp": Experiment(
         title="Warped clips of videos at one pace",
         question="How good can a small network get with clips that hide who it is?",
-        found="It has 240,000 videos, and jitters size and place only (Sec. 4.1). These settings are "
-        "ours, chosen by seven pilots on the same test people (docs/LOG.md, 2026-11-29): the figure "
-        "flatters.",
+        found="It has 240,000 videos, and jitters size and place only (Sec. 4.1). These settings "
+        "are ours, chosen by seven pilots on the same test people (docs/LOG.md, 2026-11-29): the "
+        "figure flatters.",
         rows=(
             _control("I3D, warped", controls.warped_i3d()),
             _control("NL I3D, 5-block, warped", controls.warped_nl5_i3d()),
