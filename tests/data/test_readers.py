@@ -221,6 +221,14 @@ def test_an_unknown_reader_is_an_error_that_lists_them(tmp_path):
         open_video(path, "decord")
 
 
+def test_a_video_is_not_blamed_for_missing_libraries(tmp_path, monkeypatch):
+    """Torchcodec 0.17 is imported without FFmpeg, and fails at the first video."""
+    torchcodec = pytest.importorskip("torchcodec")
+    monkeypatch.setattr(torchcodec, "ffmpeg_major_version", None)
+    with pytest.raises(MissingLibrary, match="finds no FFmpeg libraries on this system; install"):
+        open_video(write_video(tmp_path / "v.mp4", 2), "torchcodec")
+
+
 def test_a_reader_may_be_a_module_of_the_user(tmp_path):
     path = write_video(tmp_path / "v.mp4", 2)
     video = open_video(path, "nonlocalnet.data.readers.pyav")

@@ -1,5 +1,6 @@
 """Frames through torchcodec, which needs FFmpeg's libraries on the system."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,12 +22,16 @@ def library() -> ModuleType:
         MissingLibrary: It is not installed, or does not find FFmpeg's libraries.
     """
     try:
-        return require("torchcodec.decoders", "reading videos with torchcodec", "torchcodec")
-    except (RuntimeError, OSError):  # its own text is a page of loader errors
+        decoders = require("torchcodec.decoders", "reading videos with torchcodec", "torchcodec")
+        found = getattr(sys.modules["torchcodec"], "ffmpeg_major_version", 0)  # None: no FFmpeg
+    except (RuntimeError, OSError):  # the same in older ones, whose text is a page of loader errors
+        found = None
+    if found is None:
         raise MissingLibrary(
             "torchcodec is installed but finds no FFmpeg libraries on this system; install FFmpeg "
             "(Debian: apt-get install ffmpeg; conda install ffmpeg), or use the reader pyav"
-        ) from None
+        )
+    return decoders
 
 
 def open_source(path: Path, fps: float) -> Video:
