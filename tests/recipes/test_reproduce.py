@@ -273,9 +273,11 @@ def test_the_page_tells_what_ran_and_what_did_not(bench, ran):
         json.dumps({**probe, "trained": 8, "tested": 4})
     )
     (evidence / "probes" / "stopped.jsonl").write_text("")
+    (evidence / "figure3-utd-mhad-depth.png").touch()
     options = ["--evidence", str(evidence)]
     assert main(["reproduce", "all", "--render", *options]) == 0
     text = evidence.with_suffix(".md").read_text()
+    assert "(evidence/figure3-utd-mhad-depth.png)" in text and "## Figure 4" not in text
     assert (evidence / "2f-tiny.png").read_bytes()[1:4] == b"PNG"
     assert "evidence/2f-tiny.png" in text and "2a-tiny" not in text
     assert "| mean frame | **31.0** (20.0 to 40.0) |" in text
