@@ -10,10 +10,8 @@ read two batches ahead and waits.
 """
 
 import argparse
-import multiprocessing
-from collections.abc import Iterator
-from contextlib import suppress
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,7 +19,7 @@ from op import interleaved
 from rows import keep, table
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
-from train_step import settings
+from train_step import elsewhere
 
 import nonlocalnet as nln
 from nonlocalnet.data.clips import ClipConfig, to_input
@@ -52,12 +50,8 @@ def stretches(threads: int, folder: str, network: str, width: int | None) -> Ite
             yield
 
 
-def work(pipe: Connection, *settled) -> None:
-    course = stretches(*settled)
-    with suppress(EOFError):  # who asks has ended
-        while pipe.recv():
-            next(course)
-            pipe.send(True)
+def stretch_of(*settled) -> Callable[[], object]:
+    return partial(next, stretches(*settled))
 
 
 def main() -> None:
@@ -68,17 +62,10 @@ def main() -> None:
     parser.add_argument("--keep", default="threads.jsonl", help="the row is appended to it")
     options = parser.parse_args()
     every = torch.get_num_threads()
-    context = multiprocessing.get_context("spawn")
-    pipes = []
-    for count in (every, 1):
-        pipe, theirs = context.Pipe()
-        settled = (theirs, count, options.folder, options.network, options.width)
-        with settings("ours"):
-            context.Process(target=work, args=settled).start()
-        pipes.append(pipe)
-    seconds = interleaved([lambda p=p: (p.send(True), p.recv()) for p in pipes], TRIALS)
-    for pipe in pipes:
-        pipe.close()
+    settled = (options.folder, options.network, options.width)
+    forms = [elsewhere("ours", stretch_of, n, *settled, daemon=False) for n in (every, 1)]
+    seconds = interleaved(forms, TRIALS)
+    forms.clear()  # ends their processes
     row = {"network": options.network, "width": options.width or ""}
     row |= {f"{every} threads, s": round(seconds[0] / STEPS, 3)}
     row |= {"1 thread, s": round(seconds[1] / STEPS, 3)}

@@ -64,20 +64,25 @@ def settings(form: str) -> Iterator[None]:
         os.environ.update(before)
 
 
-def work(pipe: Connection, form: str, *shape) -> None:
-    step = step_of(form, *shape)
+def work(pipe: Connection, make: Callable[..., Callable[[], object]], *given) -> None:
+    step = make(*given)
     with suppress(EOFError):  # who asks has ended
         while pipe.recv():
             step()
             pipe.send(True)
 
 
-def elsewhere(form: str, *shape) -> Callable[[], object]:
-    """The step of a form, taken in a process of its own."""
+def elsewhere(
+    form: str, make: Callable[..., Callable[[], object]], *given, daemon: bool = True
+) -> Callable[[], object]:
+    """The step `make(*given)`, taken in a process of its own, in the environment of a form.
+
+    A daemon may not have workers; another process ends when nobody holds its step any more.
+    """
     context = multiprocessing.get_context("spawn")
     pipe, theirs = context.Pipe()
     with settings(form):
-        context.Process(target=work, args=(theirs, form, *shape), daemon=True).start()
+        context.Process(target=work, args=(theirs, make, *given), daemon=daemon).start()
 
     def step() -> None:
         pipe.send(True)
@@ -118,7 +123,8 @@ def main() -> None:
             keep(options.keep, row)
             continue
         before = product_rate()
-        seconds = interleaved([elsewhere(form, *shape) for form in forms], options.trials)
+        steps = [elsewhere(form, step_of, form, *shape) for form in forms]
+        seconds = interleaved(steps, options.trials)
         rate = max(before, product_rate())
         clip = (options.frames, options.size, options.size)
         flops = 6 * options.batch * count(nln.build(name), clip).multiply_adds

@@ -310,5 +310,5 @@ nonlocalnet reproduce all --render                             # this page, from
 
 A run that was killed goes on where it stood. Several processes may share the work if each has
 seeds or a depth of its own (`--seed`, `--depth`). The networks are narrow: on two cores
-`OMP_NUM_THREADS=1` makes them 1.4 times as fast
+`OMP_NUM_THREADS=1` makes them 1.3 to 1.4 times as fast
 ([performance.md](performance.md#training-step))."""
