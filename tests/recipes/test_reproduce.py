@@ -56,7 +56,7 @@ def ran(bench):
     """Table 2f's I3D and NL I3D with two seeds."""
     table = EXPERIMENTS["2f"]
     rows = [row_named(table, name) for name in ("i3d_r50", "nl5_i3d_r50")]
-    return reproduce("2f", rows, (0, 1), bench, say=lambda text: None, progress=False)
+    return reproduce(rows, (0, 1), bench, say=lambda text: None, progress=False)
 
 
 def made(name: str, seed: int, right: np.ndarray, settings: str = "s") -> Run:
@@ -194,7 +194,7 @@ def test_a_run_is_one_line_that_gives_its_figure_back(bench, ran):
 def test_what_the_file_has_is_not_run_again(bench, ran, tmp_path):
     elsewhere = replace(bench, out=tmp_path)
     rows = [recipe_named("i3d_r50"), recipe_named("nl5_i3d_r50")]
-    again = reproduce("2f", rows, (0, 1), elsewhere, say=lambda text: None, progress=False)
+    again = reproduce(rows, (0, 1), elsewhere, say=lambda text: None, progress=False)
     assert again == ran
     assert not list(tmp_path.iterdir())
 
@@ -202,7 +202,7 @@ def test_what_the_file_has_is_not_run_again(bench, ran, tmp_path):
 def test_one_row_run_again_elsewhere_gives_its_figure(bench, ran, tmp_path):
     elsewhere, said = replace(bench, out=tmp_path), []
     rows = [recipe_named("i3d_r50")]
-    (run,) = reproduce("2f", rows, [1], elsewhere, again=True, say=said.append, progress=False)
+    (run,) = reproduce(rows, [1], elsewhere, again=True, say=said.append, progress=False)
     known = next(one for one in ran if (one.recipe, one.seed) == ("i3d_r50", 1))
     assert run.ranks == known.ranks
     assert any("the evidence file has top1" in text for text in said)
@@ -213,16 +213,29 @@ def test_a_longer_clip_starts_from_its_seed_s_run(bench, ran, tmp_path):
     said = []
     file = replace(bench, file=tmp_path / "t.jsonl")
     rows = [recipe_named("i3d_r50_128f")]
-    (run,) = reproduce("2g", rows, [1], file, say=said.append, progress=False)
+    (run,) = reproduce(rows, [1], file, say=said.append, progress=False)
     assert any("first weights from i3d_r50-1" in text for text in said)
     assert run.budget.startswith("width 2, 32 x 32 px, every frame")
+    before, after = read_runs(file.file)
+    assert after == run
+    assert before == next(one for one in ran if (one.recipe, one.seed) == ("i3d_r50", 1))
+
+
+@pytest.mark.skipif(not WEIGHTS.exists(), reason=f"needs the image weights {WEIGHTS}")
+def test_the_command_of_a_run_from_image_weights_names_their_file(bench, tmp_path):
+    """Without it the command trained nothing: it asked for the file."""
+    images = replace(IMAGES, clip=TINY.clip, epochs=1, batch=4)
+    file = replace(bench, file=tmp_path / "t.jsonl", scale=images, init=str(WEIGHTS))
+    rows = [row_named(EXPERIMENTS["init"], "thin_c2d_images")]
+    (run,) = reproduce(rows, [0], file, say=lambda text: None, progress=False)
+    assert run.command.endswith(f"--only thin_c2d_images --seed 0 --init {WEIGHTS}")
 
 
 def test_a_run_of_other_settings_is_not_taken_for_one_of_these(bench, ran, tmp_path):
     """The run folder is the recipe's and the seed's: old figures stood under new settings."""
     longer = replace(bench, scale=replace(TINY, epochs=3), file=tmp_path / "t.jsonl")
     with pytest.raises(ValueError, match="other settings"):
-        reproduce("2f", [recipe_named("i3d_r50")], [1], longer, say=print, progress=False)
+        reproduce([recipe_named("i3d_r50")], [1], longer, say=print, progress=False)
     assert read_runs(longer.file) == []
 
 

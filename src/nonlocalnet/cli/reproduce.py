@@ -95,7 +95,6 @@ def _run(options, names) -> int:
             kind = "several labels" if not several else "one label"
             say(f"Table {name} needs videos of {kind} each; {options.data} has others")
         done += reproduce(
-            name,
             fits,
             seeds,
             bench,

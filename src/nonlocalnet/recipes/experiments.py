@@ -66,6 +66,15 @@ def experiment_named(name: str) -> Experiment:
     return EXPERIMENTS[name]
 
 
+def table_of(recipe: Recipe) -> str:
+    """The first table that a recipe is a row of.
+
+    Raises:
+        StopIteration: None has it.
+    """
+    return next(name for name, asked in EXPERIMENTS.items() if recipe in asked.recipes)
+
+
 def row_named(experiment: Experiment, name: str) -> Recipe:
     """The recipe of one row.
 

@@ -18,6 +18,7 @@ from nonlocalnet.recipes.evidence import (
     settings_hash,
     train_and_test,
 )
+from nonlocalnet.recipes.experiments import table_of
 from nonlocalnet.recipes.recipe import Recipe
 from nonlocalnet.recipes.scaled import LONGRANGE, REAL, Scale, scaled
 from nonlocalnet.recipes.tables import all_recipes
@@ -120,7 +121,6 @@ def open_bench(
 
 
 def reproduce(
-    table: str,
     recipes: Sequence[Recipe],
     seeds: Collection[int],
     bench: Bench,
@@ -131,10 +131,10 @@ def reproduce(
 ) -> list[Run]:
     """Runs rows with seeds and appends each to the evidence file; returns them all.
 
-    Seed by seed, so that a table that is stopped has whole seeds.
+    Seed by seed, so that a table that is stopped has whole seeds. A run that another one starts
+    from is appended like any other.
 
     Args:
-        table: Its name, for the command that makes a run again.
         recipes: Of the rows, at the paper's size.
         seeds: Which.
         bench: Where.
@@ -152,8 +152,7 @@ def reproduce(
                 done.append(known)
                 continue
             say(f"\n{recipe.name}, seed {seed}")
-            run = _run(table, recipe, seed, bench, say, progress)
-            append_run(bench.file, run)
+            run = _run(recipe, seed, bench, say, progress)
             seconds = f"trained in {run.train_seconds:.0f} s, tested in {run.test_seconds:.0f} s"
             say(f"{_figures(run)}; {seconds}")
             if known is not None:
@@ -163,31 +162,33 @@ def reproduce(
 
 
 def _run(
-    table: str,
     recipe: Recipe,
     seed: int,
     bench: Bench,
     say: Callable[[str], None],
     progress: bool,
 ) -> Run:
-    """One run, after the one that it starts from."""
+    """One run, after the one that it starts from; both are in the evidence file then."""
     small = bench.sized(recipe, seed)
     chained = small.init == f"{recipe.init}-{seed}"
     if chained:
         say(f"{recipe.name} starts from {recipe.init}")
-        _run(table, all_recipes()[recipe.init], seed, bench, say, progress)
-    scale = "full" if bench.scale is None else "cpu"
-    return train_and_test(
+        _run(all_recipes()[recipe.init], seed, bench, say, progress)
+    init = "" if chained or small.init in ("", "imagenet") else bench.init
+    done = train_and_test(
         small,
         bench.folder,
         bench.out / f"{recipe.name}-{seed}",
-        command=f"nonlocalnet reproduce {table} --scale {scale} --data {bench.given} "
-        f"--only {recipe.name} --seed {seed}",
-        init="" if chained or small.init in ("", "imagenet") else bench.init,
+        command=f"nonlocalnet reproduce {table_of(recipe)} "
+        f"--scale {'full' if bench.scale is None else 'cpu'} --data {bench.given} "
+        f"--only {recipe.name} --seed {seed}{init and f' --init {init}'}",
+        init=init,
         machine=bench.machine,
         say=say,
         progress=progress,
     )
+    append_run(bench.file, done)
+    return done
 
 
 def _figures(run: Run) -> str:
