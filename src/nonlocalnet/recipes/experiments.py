@@ -214,7 +214,7 @@ EXPERIMENTS = {
         title="Warped clips of videos at one pace",
         question="How good can a small network get with clips that hide who it is?",
         found="It has 240,000 videos, and jitters size and place only (Sec. 4.1). These settings "
-        "are ours, chosen by eight pilots on the same test people (docs/LOG.md, 2026-11-29): the "
+        "are ours, chosen by nine pilots on the same test people (docs/LOG.md, 2026-11-29): the "
         "figure flatters.",
         rows=(
             _control("I3D, warped", controls.warped_i3d()),
