@@ -13,8 +13,10 @@ from nonlocalnet.data.generated import (
     RINGS,
     SHAPES,
     drifting,
+    matching,
     moving,
     pair,
+    write_matches,
     write_pairs,
     write_two_classes,
     write_two_labels,
@@ -110,6 +112,25 @@ def test_neither_thing_of_a_pair_tells_the_label_but_both_do():
     }
 
 
+def test_no_half_of_a_scene_tells_a_label_but_both_halves_do():
+    """Which half holds what: the ring, or the cross and the disc."""
+    subsets = [(), CLASSES[:1], CLASSES[1:], CLASSES]
+    scenes = [matching(0, index, subsets[index % 4]) for index in range(800)]
+    for number, shape in enumerate(CLASSES):
+        halves = Counter()
+        for one in scenes:
+            ring, *shapes = one.things
+            has = shape in one.label.split(";")
+            assert has == (shapes[number].hue == ring.hue)
+            halves[ring.hue, has] += 1
+            halves[*(thing.hue for thing in shapes), has] += 1
+        ring_alone = [n for key, n in halves.items() if len(key) == 2]
+        shapes_alone = [n for key, n in halves.items() if len(key) == 3]
+        assert len(ring_alone) == 4 and all(170 < n < 230 for n in ring_alone)
+        assert len(shapes_alone) == 8 and all(70 < n < 130 for n in shapes_alone)
+        assert all(thing.first == CUT > ring.last for thing in shapes)
+
+
 def test_a_pair_is_where_its_list_says(tmp_path):
     write_pairs(tmp_path, train=4, test=4)
     found = read_folder(tmp_path)
@@ -129,7 +150,7 @@ def test_a_pair_is_where_its_list_says(tmp_path):
         assert min(far, key=far.__getitem__) == row["hue"]
 
 
-@pytest.mark.parametrize("write", [write_pairs, write_two_classes, write_two_labels])
+@pytest.mark.parametrize("write", [write_pairs, write_matches, write_two_classes, write_two_labels])
 def test_same_seed_same_bytes_other_seed_other_videos(write, tmp_path):
     for name, seed in (("one", 0), ("again", 0), ("other", 1)):
         write(tmp_path / name, train=2, test=2, seed=seed)

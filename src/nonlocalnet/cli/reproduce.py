@@ -11,9 +11,9 @@ HELP = """Run the rows of one of the paper's tables, seed by seed, and print the
 
 At --scale cpu every recipe is cut down by one function: narrower network, smaller clips, fewer
 steps. Each finished run is a line of EVIDENCE/SET.jsonl, and what stands there is not run again; a
-run that was killed goes on. --data is a labelled folder, or longrange or two-labels for a set that
-is generated. TABLE is 2a to 2g, 3 to 6, init, warp, or all; all
-runs the tables but init and warp, which have settings of their own.
+run that was killed goes on. --data is a labelled folder, or longrange or longrange-labels for a set
+that is generated. TABLE is 2a to 2g, 3 to 6, init, warp, or all; all runs the tables but init and
+warp, which have settings of their own.
 
 Example: nonlocalnet reproduce 2c --scale cpu --data ../shared/data/utd-mhad-depth
 Another: nonlocalnet reproduce all --render"""
@@ -23,7 +23,7 @@ def add_arguments(parser) -> None:
     """Options of the command."""
     parser.add_argument("table", type=str, help="2a to 2g, 3 to 6, init, warp, or all")
     parser.add_argument("--scale", type=Literal["cpu", "full"], default="cpu", help="of the runs")
-    parser.add_argument("--data", type=str, help="a folder, a list, longrange or two-labels")
+    parser.add_argument("--data", type=str, help="a folder, a list, longrange or longrange-labels")
     parser.add_argument("--init", type=str, default="", help="resnet50_thin.npz, for table init")
     parser.add_argument("--seeds", type=int, default=5, help="run seeds 0 .. SEEDS - 1")
     parser.add_argument("--only", type=str, help="recipe of one row; run even if EVIDENCE has it")

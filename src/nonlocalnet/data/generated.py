@@ -74,10 +74,25 @@ def write_two_labels(folder: str | Path, *, train: int = 40, test: int = 40, see
         MissingLibrary: PyAV is not installed.
         ValueError: A split without videos.
     """
-    _check(train=train, test=test)
-    shown = [[s for bit, s in enumerate(SHAPES) if i >> bit & 1] for i in range(train + test)]
-    scenes = [drifting(seed, i, shapes) for i, shapes in enumerate(shown)]
-    _write(Path(folder), "labels", [f"{i:04d}.mp4" for i in range(len(scenes))], scenes, train)
+    _write_labels(Path(folder), drifting, train, test, seed)
+
+
+def write_matches(folder: str | Path, *, train: int, test: int, seed: int = 0) -> None:
+    """A ring, then a cross and a disc, whose labels are the shapes in its hue: see `matching`.
+
+    The long-range set with none, one or two labels a video, in the files of `write_two_labels`.
+
+    Args:
+        folder: Where to; made if need be.
+        train: Videos for training.
+        test: Videos for testing.
+        seed: Another one gives another set.
+
+    Raises:
+        MissingLibrary: PyAV is not installed.
+        ValueError: A split without videos.
+    """
+    _write_labels(Path(folder), matching, train, test, seed)
 
 
 def write_pairs(
@@ -172,6 +187,41 @@ def drifting(seed: int, index: int, shapes: Sequence[str]) -> Scene:
         for shape, way in zip(shapes, ways, strict=True)
     ]
     return Scene(label=";".join(shapes), things=tuple(things), noise=int(rng.integers(2**31)))
+
+
+def matching(seed: int, index: int, shapes: Sequence[str]) -> Scene:
+    """The scene of one video: the ring, the cross and the disc are each blue or orange.
+
+    Each label is uniform given the ring alone, and given the cross and the disc alone: no C2D can
+    learn any, as in `data.longrange`.
+
+    Example:
+        >>> ring, cross, disc = matching(seed=0, index=3, shapes=["disc"]).things
+        >>> cross.hue == ring.hue, disc.hue == ring.hue
+        (False, True)
+    """
+    rng = np.random.default_rng([seed, index])
+    own, other = (str(hue) for hue in rng.permutation(list(HUES)))
+    (cue,), ways = tracks(rng, 1, CUT), tracks(rng, len(CLASSES), FRAMES - CUT)
+    things = [along(cue, "ring", own, 0, CUT - 1)]
+    for shape, way in zip(CLASSES, ways, strict=True):
+        hue = own if shape in shapes else other
+        things.append(along(way, shape, hue, CUT, FRAMES - 1))
+    return Scene(label=";".join(shapes), things=tuple(things), noise=int(rng.integers(2**31)))
+
+
+def _write_labels(
+    folder: Path,
+    scene: Callable[[int, int, Sequence[str]], Scene],
+    train: int,
+    test: int,
+    seed: int,
+) -> None:
+    """NUMBER.mp4 and videos.csv: in turn a video has neither label, the first, the second, both."""
+    _check(train=train, test=test)
+    shown = [[s for bit, s in enumerate(CLASSES) if i >> bit & 1] for i in range(train + test)]
+    scenes = [scene(seed, i, shapes) for i, shapes in enumerate(shown)]
+    _write(folder, "labels", [f"{i:04d}.mp4" for i in range(len(scenes))], scenes, train)
 
 
 def _write(

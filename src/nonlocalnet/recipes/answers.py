@@ -288,6 +288,7 @@ test), trained from random weights, and tested with ten clips of each video.
   others (UTD-MHAD, Chen et al., ICIP 2015).
 - longrange: generated videos whose label needs two places that are far apart
   (`data/longrange.py`).
+- longrange-labels: the same with none, one or two labels a video, which Table 4 needs.
 
 A figure is the mean over seeds, in percent, with a 95 % interval from a bootstrap over seeds and
 test videos; a difference is that of the same seed on the same videos. "agrees": the interval of our
@@ -296,7 +297,7 @@ processor.
 
 Where ours disagrees, think first of what is not alike: the paper's networks start from ImageNet and
 see 240,000 videos of 400 kinds; ours start from random weights at an eighth of the width, and see
-the 431 or 1,536 training videos of the set. And the rows of a softmax saturate there within the
+the 431 to 3,072 training videos of the set. And the rows of a softmax saturate there within the
 few steps, each query looks at one key: block weights drawn with deviation 0.01, as in the released
 code, give five blocks in C2D 1.5 and 6.5 points more in two seeds (docs/LOG.md, 2026-11-24). They
 are not used here, where the settings are those chosen for the network without blocks. What they are

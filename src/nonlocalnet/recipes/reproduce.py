@@ -7,7 +7,7 @@ from pathlib import Path
 from nonlocalnet.data.check import check
 from nonlocalnet.data.folder import VideoFolder, read_folder
 from nonlocalnet.data.found import videos_under
-from nonlocalnet.data.generated import write_two_labels
+from nonlocalnet.data.generated import write_matches
 from nonlocalnet.data.longrange import write_longrange
 from nonlocalnet.data.prepare import Preparation, prepare
 from nonlocalnet.recipes.config import Machine
@@ -20,15 +20,15 @@ from nonlocalnet.recipes.evidence import (
 )
 from nonlocalnet.recipes.experiments import table_of
 from nonlocalnet.recipes.recipe import Recipe
-from nonlocalnet.recipes.scaled import LONGRANGE, REAL, Scale, scaled
+from nonlocalnet.recipes.scaled import LABELS, LONGRANGE, REAL, Scale, scaled
 from nonlocalnet.recipes.tables import all_recipes
 
 GENERATED = {
     "longrange": lambda folder: write_longrange(folder, train=1536, test=192),
-    "two-labels": lambda folder: write_two_labels(folder, train=256, test=128),
+    "longrange-labels": lambda folder: write_matches(folder, train=3072, test=192),
 }
 """Names that stand for generated sets in place of a folder."""
-SCALES = {"longrange": LONGRANGE, "two-labels": replace(LONGRANGE, epochs=20)}
+SCALES = {"longrange": LONGRANGE, "longrange-labels": LABELS}
 """By the name of a set; others are real videos."""
 
 

@@ -66,6 +66,8 @@ LONGRANGE = Scale(
     batch=32,
 )
 """The generated long-range set, whose label no such C2D can find."""
+LABELS = replace(LONGRANGE, clip=replace(LONGRANGE.clip, frames=1, stride=12), epochs=4)
+"""The same with several labels, for Table 4: its recipes have 128 frames, so 4 again, 6 apart."""
 
 
 def scaled(recipe: Recipe, scale: Scale, *, videos: int, classes: int, seed: int) -> Recipe:
@@ -88,6 +90,8 @@ def scaled(recipe: Recipe, scale: Scale, *, videos: int, classes: int, seed: int
     blocks = model.name.startswith("nl") or model.nonlocal_
     steps = scale.epochs * videos // scale.batch
     first = recipe.init in ("", "imagenet") or recipe.multi_label
+    # Charades' small batches, rate and frozen batch norm are those of weights that exist.
+    base = FULL_TRAIN if recipe.multi_label else train
     file = bool(Path(recipe.init).suffix)
     return replace(
         recipe,
@@ -110,12 +114,13 @@ def scaled(recipe: Recipe, scale: Scale, *, videos: int, classes: int, seed: int
         train=replace(
             train,
             steps=steps,
-            batch=max(1, scale.batch * train.batch // FULL_TRAIN.batch),
-            lr=scale.lr * train.lr / FULL_TRAIN.lr,
+            batch=max(1, scale.batch * base.batch // FULL_TRAIN.batch),
+            lr=scale.lr * base.lr / FULL_TRAIN.lr,
             schedule="cosine",
             warmup=min(steps // 10, 50),
             optimizer="adamw",
             weight_decay=scale.weight_decay,
+            bn=base.bn,
             label_smoothing=scale.label_smoothing,
             validate_every=max(1, steps // 4),
             validation="1x1",
