@@ -161,7 +161,7 @@ def test_same_seed_same_bytes_other_seed_other_videos(write, tmp_path):
             assert path.read_bytes() != (tmp_path / "other" / name).read_bytes()
 
 
-@pytest.mark.parametrize("write", [write_pairs, write_two_classes, write_two_labels])
+@pytest.mark.parametrize("write", [write_pairs, write_matches, write_two_classes, write_two_labels])
 def test_a_split_without_videos_is_refused(write, tmp_path):
     with pytest.raises(ValueError, match="test must be 1 video or more, got 0"):
         write(tmp_path, test=0)

@@ -77,7 +77,7 @@ def write_two_labels(folder: str | Path, *, train: int = 40, test: int = 40, see
     _write_labels(Path(folder), drifting, train, test, seed)
 
 
-def write_matches(folder: str | Path, *, train: int, test: int, seed: int = 0) -> None:
+def write_matches(folder: str | Path, *, train: int = 3072, test: int = 192, seed: int = 0) -> None:
     """A ring, then a cross and a disc, whose labels are the shapes in its hue: see `matching`.
 
     The long-range set with none, one or two labels a video, in the files of `write_two_labels`.

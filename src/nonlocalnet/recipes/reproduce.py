@@ -25,7 +25,7 @@ from nonlocalnet.recipes.tables import all_recipes
 
 GENERATED = {
     "longrange": lambda folder: write_longrange(folder, train=1536, test=192),
-    "longrange-labels": lambda folder: write_matches(folder, train=3072, test=192),
+    "longrange-labels": write_matches,
 }
 """Names that stand for generated sets in place of a folder."""
 SCALES = {"longrange": LONGRANGE, "longrange-labels": LABELS}
