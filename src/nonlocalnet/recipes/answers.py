@@ -158,6 +158,8 @@ def page(evidence: Path, sets: Sets, texts: Mapping[str, Mapping[str, str]]) -> 
                 parts.append(f"![Table {name} on {data}](evidence/{picture_name(name, data)})")
             parts.append(texts[name][data])
             parts.append("Run one row again:\n\n```\n" + _command(experiment, runs) + "\n```")
+        if found and experiment.why:
+            parts.append(f"**Why.** {experiment.why}")
     for title, file, text in PICTURES:
         if (evidence / file).exists():
             parts += [f"## {title}", f"![{title}](evidence/{file})", text]
