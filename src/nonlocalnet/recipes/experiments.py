@@ -196,7 +196,7 @@ EXPERIMENTS = {
         "both are labels or neither; there I3D needs no block. In the other half it takes the "
         "place of the match to tell which of the two is the label. A network that knows the first "
         "half and guesses in the second has an mAP of 88.7 = 50 + 25 (1 + log(3) / 2), and that "
-        "is what both have.",
+        "is what both have. The rows on trainval differ in Charades' lists alone and are not run.",
     ),
     "5": _coco(
         "5",
