@@ -201,7 +201,7 @@ def _record(recipe: Recipe, results: dict[str, Any], command: str) -> Run:
     found: dict[str, Any] = {"ranks": _digits([row["rank"] for row in rows if "rank" in row])}
     if recipe.multi_label:
         numbers = {label: number for number, label in enumerate(results["labels"])}
-        found["scores"] = [[round(score, 4) for score in row["scores"]] for row in rows]
+        found["scores"] = [[round(score, 6) for score in row["scores"]] for row in rows]
         found["targets"] = [[numbers[label] for label in row["labels"]] for row in rows]
     return Run(
         recipe=recipe.name,
