@@ -25,6 +25,8 @@ from nonlocalnet.data.longrange import CLASSES, CUT, EDGE, FRAMES, HUES, PAINTS,
 from nonlocalnet.data.sets import video_target
 from nonlocalnet.data.video import open_video, read_frames
 
+WRITERS = [write_pairs, write_matches, write_two_classes, write_two_labels]
+
 
 def coloured(frames):  # (F, H, W, 3) -> (F, H, W)
     """Pixels of a thing: the ground and its grain are grey."""
@@ -150,7 +152,7 @@ def test_a_pair_is_where_its_list_says(tmp_path):
         assert min(far, key=far.__getitem__) == row["hue"]
 
 
-@pytest.mark.parametrize("write", [write_pairs, write_matches, write_two_classes, write_two_labels])
+@pytest.mark.parametrize("write", WRITERS)
 def test_same_seed_same_bytes_other_seed_other_videos(write, tmp_path):
     for name, seed in (("one", 0), ("again", 0), ("other", 1)):
         write(tmp_path / name, train=2, test=2, seed=seed)
@@ -161,7 +163,7 @@ def test_same_seed_same_bytes_other_seed_other_videos(write, tmp_path):
             assert path.read_bytes() != (tmp_path / "other" / name).read_bytes()
 
 
-@pytest.mark.parametrize("write", [write_pairs, write_matches, write_two_classes, write_two_labels])
+@pytest.mark.parametrize("write", WRITERS)
 def test_a_split_without_videos_is_refused(write, tmp_path):
     with pytest.raises(ValueError, match="test must be 1 video or more, got 0"):
         write(tmp_path, test=0)
