@@ -174,7 +174,12 @@ def test_controls_are_as_large_as_they_say():
 def test_every_table_of_the_paper_is_a_question():
     assert [*TABLES, "5", "6", "init", "warp"] == list(EXPERIMENTS)
     for name, table in TABLES.items():
-        assert EXPERIMENTS[name].rows[: len(table.rows)] == table.rows
+        asked = EXPERIMENTS[name].rows[: len(table.rows)]
+        cited = [row.words for row, own in zip(asked, table.rows, strict=True) if row != own]
+        assert [replace(row, recipe=None) for row in asked] == [
+            replace(row, recipe=None) for row in table.rows
+        ]
+        assert all(name == "4" and words.endswith("trainval/test") for words in cited)
 
 
 def test_a_run_is_one_line_that_gives_its_figure_back(bench, ran):
@@ -351,14 +356,13 @@ def test_several_labels_are_learnt_from_random_weights(tmp_path):
         file=tmp_path / "labels.jsonl",
         machine=Machine(workers=0),
     )
-    rows = [r for r in EXPERIMENTS["4"].recipes if not r.name.endswith("trainval")]
-    done = reproduce(rows, [0], bench, say=lambda text: None, progress=False)
+    done = reproduce(EXPERIMENTS["4"].recipes, [0], bench, say=lambda text: None, progress=False)
     assert {run.budget for run in done} == {
         "width 2, 4 x 32 px, every 6th frame, 4 steps of 4 clips"
     }
     for run in done:
         assert 100 * run.figure("mAP")(np.ones(4)) == pytest.approx(run.percent["mAP"], abs=0.02)
-    assert markdown(EXPERIMENTS["4"], runs_by_recipe(done)).count("not run yet") == 2
+    assert markdown(EXPERIMENTS["4"], runs_by_recipe(done)).count("not run yet") == 0
 
 
 def test_the_committed_files_are_whole():

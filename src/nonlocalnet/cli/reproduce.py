@@ -90,7 +90,7 @@ def _run(options, names) -> int:
     several = bench.folder.multi_label
     done = []
     for name, rows in chosen.items():
-        fits = [r for r in rows if r.multi_label == several and not r.name.endswith("_trainval")]
+        fits = [r for r in rows if r.multi_label == several]
         if rows and not fits:
             kind = "several labels" if not several else "one label"
             say(f"Table {name} needs videos of {kind} each; {options.data} has others")

@@ -92,7 +92,7 @@ def markdown(experiment: Experiment, runs: Mapping[str, list[Run]]) -> str:
         printed = [_number(row.published.get(column)) for column in experiment.columns]
         own = _of(runs, row.recipe)
         if not own:
-            others = "elsewhere" if experiment.left_out else "other people's"
+            others = "elsewhere" if experiment.left_out else "not run here"
             cells = [MISSING if row.recipe else others, *[""] * 4]
         else:
             found = estimate([run.figure(first) for run in own], own[0].tested)
