@@ -1,6 +1,7 @@
 """The main job through the commands, and what bad input gets: one sentence and exit 2."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from videos import write_sound, write_video
 import nonlocalnet as nln
 from nonlocalnet.cli.main import COMMANDS, main
 from nonlocalnet.data.clips import ClipConfig
+from nonlocalnet.data.listing import list_videos
 from nonlocalnet.models.zoo import build
 
 
@@ -40,6 +42,26 @@ def test_a_folder_of_clips_becomes_a_tested_classifier(trained, bars, capsys):
     results = json.loads((trained / "results.json").read_text())
     assert results["protocol"]["evaluated"] == 6
     assert results["protocol"]["split"] == "test, drawn by the split column of videos.csv"
+
+
+def test_the_split_that_the_seed_drew_is_the_one_that_is_tested(bars, tmp_path, capsys):
+    """`test` drew that of seed 0, and had training videos among its own."""
+    for direction in ("up", "down"):
+        shutil.copytree(bars / direction, tmp_path / "in" / direction)
+    data, out = str(tmp_path / "in"), tmp_path / "run"
+    arguments = ["train", data, "--out", str(out), "--seed", "1", "--workers", "0"]
+    arguments += ["--model", "c2d_tiny", "--width", "4", "--frames", "4", "--crop", "32"]
+    assert main([*arguments, "--max_steps", "1"]) == 0
+    said = capsys.readouterr().out
+    assert f"nonlocalnet test {out} --data {data}" in said
+    assert main(["test", str(out), "--data", data, "--workers", "0"]) == 0
+    tested = {video["path"] for video in json.loads((out / "results.json").read_text())["videos"]}
+    splits = [
+        {str(row.path) for row in list_videos(data, seed=seed).rows if row.split == "test"}
+        for seed in (0, 1)
+    ]
+    assert splits[0] != splits[1]
+    assert tested == splits[1]
 
 
 def test_predict_names_files_and_folders(trained, bars, capsys):

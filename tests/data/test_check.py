@@ -1,6 +1,7 @@
 """The manifest: every fault is found once, named rightly, and stops nothing."""
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,27 @@ def test_a_second_scan_opens_only_what_changed_or_was_bad(tmp_path):
     assert opened == [3, 4]
     assert [row.frames for row in again] == [10, 10, 12, 10]
     assert again[:2] == first[:2]
+
+
+def test_rows_of_another_list_stay_while_their_files_do(tmp_path):
+    """Two lists of one folder, or of one cache, took each other's rows away."""
+    names = [write_video(tmp_path / f"{i}.mp4", 10).name for i in range(4)]
+    manifest = tmp_path / "manifest.csv"
+    first = check(tmp_path, names[:3], manifest)
+    (tmp_path / "0.mp4").unlink()
+    assert [row.path for row in check(tmp_path, names[3:], manifest)] == ["3.mp4"]
+    assert [row.path for row in read_manifest(manifest)] == ["1.mp4", "2.mp4", "3.mp4"]
+    assert read_manifest(manifest)[:2] == first[1:]
+
+
+def test_names_in_any_encoding_are_rows(tmp_path):
+    write_video(tmp_path / "v.mp4", 10).rename(tmp_path / os.fsdecode(b"gr\xfcn.mp4"))
+    (name,) = (path.name for path in tmp_path.iterdir())
+    manifest = tmp_path / "manifest.csv"
+    rows = check(tmp_path, [name], manifest)
+    assert rows[0].state == "ok"
+    assert read_manifest(manifest) == rows
+    assert b"gr\xfcn.mp4,ok" in manifest.read_bytes()
 
 
 def test_an_interrupted_scan_goes_on(tmp_path):

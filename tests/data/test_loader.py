@@ -13,6 +13,7 @@ from nonlocalnet.data.folder import Sample
 from nonlocalnet.data.sets import TrainClips
 from nonlocalnet.data.video import BadVideo, open_video
 from nonlocalnet.engine.sampler import StepBatches
+from nonlocalnet.engine.workers import faults_of_workers
 
 CLIP = ClipConfig(frames=4, stride=3, crop=32, short_side=(36, 48), test_short_side=36)
 
@@ -85,3 +86,13 @@ def test_five_thousand_reads_do_not_grow_memory(clips):
     for step in range(5000):
         clips[step, step % 9]
     assert resident() < 1.05 * before
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_where_every_video_went_away_a_worker_says_it_in_one_sentence(tmp_path, workers):
+    samples = [Sample(video=open_video(write_video(tmp_path / "v.mp4", 12)), label=0)]
+    (tmp_path / "v.mp4").unlink()
+    loader = DataLoader(TrainClips(samples, CLIP, seed=0), sampler=[(0, 0)], num_workers=workers)
+    with pytest.raises(ValueError, match=r"v\.mp4") as caught, faults_of_workers():
+        next(iter(loader))
+    assert "Traceback" not in str(caught.value)

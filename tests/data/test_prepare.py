@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from videos import number_of, write_video
 
+from nonlocalnet.cli.main import main
 from nonlocalnet.data.check import check
 from nonlocalnet.data.folder import read_folder
 from nonlocalnet.data.prepare import Preparation, prepare, prepared_videos, write_prepared
@@ -102,6 +103,17 @@ def test_prepared_videos_are_read_by_the_reader_asked_for(source, tmp_path):
     (root / "x/a.mp4").touch()
     (said,) = (s for s in read_folder(root, prepared=cache).warnings if "decoded" in s)
     assert f"1 of 4 videos are not in {cache} or have changed since (first: {root}/x/a.mp4)" in said
+
+
+def test_a_refused_preparation_leaves_the_cache_as_it_is(source, tmp_path, capsys):
+    """The manifest was that of the other folder by then, and the cache's files were lost to it."""
+    cache, other = tmp_path / "cache", tmp_path / "other"
+    write_video(other / "x.mp4", 10)
+    assert main(["prepare", str(source), "--out", str(cache), "--short-side", "64"]) == 0
+    before = (cache / "manifest.csv").read_bytes()
+    assert main(["prepare", str(other), "--out", str(cache), "--short-side", "32"]) == 2
+    assert "this cache holds" in capsys.readouterr().err
+    assert (cache / "manifest.csv").read_bytes() == before
 
 
 def test_a_folder_that_is_no_cache_is_said_so(tmp_path):

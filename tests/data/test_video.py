@@ -94,6 +94,12 @@ def test_what_is_no_video_is_said_in_one_sentence(tmp_path, make, sentence):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_an_error(fps):
+    with pytest.raises(ValueError, match="frames per second must be above 0"):
+        open_video(np.zeros((2, 8, 8, 3), np.uint8), fps=fps)
+
+
 def test_an_index_outside_is_an_error_with_its_numbers(tmp_path):
     video = open_video(write_video(tmp_path / "v.mp4", 5))
     with pytest.raises(ValueError, match="numbered 0 to 4, asked for \\[2, 5\\]"):

@@ -137,6 +137,59 @@ def test_a_full_disk_keeps_the_previous_checkpoint(bars, tmp_path):
     assert weights(out)["global_step"] == 100
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_run_interrupted_goes_on_as_if_it_had_not_been(bars, tmp_path, workers):
+    """Ctrl-C reaches the workers as well: the step is done, then there is a checkpoint."""
+    command = [sys.executable, *TRAIN, str(bars), *OPTIONS, "--epochs", "40"]
+    command += ["--workers", workers, "--resume", "--out"]
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [*command, str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    wait_for(lambda: logged(out) >= 10, process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 130, errors[-3000:]
+    said = (
+        "stopping after this step; Ctrl-C again stops at once\ninterrupted; what was done is kept"
+    )
+    assert errors.strip() == said
+    assert 10 <= weights(out)["global_step"] < 100
+    finish([*command, str(out)])
+    finish([*command, str(tmp_path / "whole")])
+    whole, again = weights(tmp_path / "whole"), weights(out)
+    assert whole["global_step"] == again["global_step"] == 100
+    for name, value in whole["state_dict"].items():
+        assert torch.equal(value, again["state_dict"][name]), name
+
+
+def test_a_damaged_checkpoint_and_a_model_without_one_are_one_sentence(bars, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, *TRAIN, str(bars), *OPTIONS, "--epochs", "40", "--out", str(out)]
+    finish([*command, "--max_steps", "4"])
+    last, best = (out / name for name in ("last.ckpt", "best.safetensors"))
+    model = best.read_bytes()
+    for size in (5000, 0):
+        last.write_bytes(last.read_bytes()[:size])
+        assert f"{last}: damaged or cut off" in refused([*command, "--resume"])
+    last.unlink()
+    assert f"{out} already holds a run" in refused(command)
+    assert f"{out} holds a model, but no last.ckpt" in refused([*command, "--resume"])
+    assert best.read_bytes() == model
+
+
+def refused(command):
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert len(done.stderr.splitlines()) == 1
+    return done.stderr
+
+
 def wait_for(condition, process, seconds=180):
     end = time.monotonic() + seconds
     while not condition():

@@ -150,6 +150,13 @@ def test_a_c2d_sees_frames_one_by_one():
         (lambda: nln.build("c2d_r50", nonlocal_={"res3": (4,)}), r"after res3 \(4,\).*res3: 0..3"),
         (lambda: nln.build("c2d_r50", nonlocal_={"layer3": (1,)}), r"after layer3 \(1,\)"),
         (lambda: nln.build("c2d_r50", kind="gaussian"), "kind belong to non-local blocks"),
+        (lambda: nln.build("nl1_c2d_r50", kinds="gaussian"), "no option 'kinds'; nearest: kind,"),
+        (lambda: nln.build("c2d_r50", stride_1x1=True), "'stride_1x1'; nearest: stride_in_1x1"),
+        (lambda: nln.build("c2d_r50", width=-8), r"width takes whole numbers .* got \(-8,\)"),
+        (lambda: nln.build("c2d_r50", num_classes=2.5), r"num_classes takes .* got \(2.5,\)"),
+        (lambda: nln.build("c2d_r50", depths=(3, 0, 6, 3)), r"depths takes .* got \(3, 0, 6, 3\)"),
+        (lambda: nln.build("nl5_c2d_r50", nonlocal_={}), "asks for .* nonlocal_={} places none"),
+        (lambda: nln.build("c2d_r50", nonlocal_={"res4": ()}), "c2d_r50 asks .* places none"),
     ],
 )
 def test_a_wrong_network_is_one_sentence(call, sentence):

@@ -51,6 +51,24 @@ def test_a_frozen_network_trains_as_it_evaluates(dims):
     assert torch.equal(copy.deepcopy(model).train()(data(dims)), want)
 
 
+class NormAct(nn.BatchNorm2d):
+    """As timm's: batch norm and ReLU in one layer."""
+
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+@pytest.mark.parametrize("freeze", [freeze_bn, affine_bn])
+def test_what_a_norm_of_others_does_besides_stays(freeze):
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), NormAct(8)).eval()
+    want = model(data())
+    assert want.min() == 0
+    for _ in range(2):
+        freeze(model)
+        torch.testing.assert_close(model.train()(data()), want)
+        assert isinstance(copy.deepcopy(model)[1], NormAct)
+
+
 @pytest.mark.parametrize("affine", [True, False])
 def test_frozen_scales_train_only_when_asked(affine):
     model = net()

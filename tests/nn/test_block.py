@@ -34,6 +34,20 @@ def test_starts_as_the_identity_bit_for_bit(kind, ndim, norm, training):
     assert torch.equal(block(x), x)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("norm", ["batch", None])
+@pytest.mark.parametrize("training", [True, False])
+def test_starts_as_the_identity_in_float16_whatever_the_size_of_features(kind, norm, training):
+    """There a product of three features is beyond 65504, and inf times a scale of zero NaN."""
+    x = 60 * noise(2, 64, 3, 5, 4, dtype=torch.float32).relu().requires_grad_()
+    block = NonLocalBlock(64, kind=kind, norm=norm, scale=1.0).train(training)
+    with torch.autocast("cpu", dtype=torch.float16):
+        z = block(x)
+    assert torch.equal(z, x)
+    half = block.half().eval()
+    assert torch.equal(half(x.half()), x.half())
+
+
 @pytest.mark.parametrize("norm", ["batch", None])
 def test_one_step_wakes_the_block(norm):
     x = noise(2, 6, 3, 4, 4, dtype=torch.float32)
@@ -120,16 +134,18 @@ def test_key_centres_are_the_middles_of_the_pooled_cells():
         ({"extent": "frame"}, "extent='frame' is unknown"),
         ({"norm": "group"}, "norm='group' is unknown; choose one of 'batch', None"),
         ({"engine": "fast"}, "engine='fast' is unknown"),
-        ({"channels": 0}, "channels must be 1 or more, got 0"),
-        ({"subsample": 0}, "subsample must be 1 or more, got 0"),
-        ({"inner_channels": 0}, "inner_channels must be 1 or more, got 0"),
+        ({"subsample": "x"}, "subsample must be a whole number of 1 or more, got 'x'"),
+        ({"scale": "x"}, "scale must be a number, or None, got 'x'"),
+        ({"channels": 0}, "channels must be a whole number of 1 or more, got 0"),
+        ({"subsample": 0}, "subsample must be a whole number of 1 or more, got 0"),
+        ({"inner_channels": 0}, "inner_channels must be a whole number of 1 or more, got 0"),
         ({"ndim": 2, "extent": "time"}, "extent='time' needs a time axis: ndim=3, got ndim=2"),
         (
             {"group_frames": 4, "extent": "space"},
             "extent='spacetime', got ndim=3 and extent='space'",
         ),
         ({"group_frames": 4, "ndim": 2}, "group_frames=4 needs ndim=3"),
-        ({"group_frames": 0}, "group_frames must be 1 or more, got 0"),
+        ({"group_frames": 0}, "group_frames must be a whole number of 1 or more, got 0"),
         ({"kind": "concatenation", "scale": 0.5}, r"scale 1.0 only .* got 0.5"),
         ({"kind": "concatenation", "scale": 2.0}, r"scale 1.0 only .* got 2.0"),
     ],

@@ -332,10 +332,36 @@ def test_a_model_of_one_layer_takes_a_block_under_its_plain_name():
     assert list(nonlocal_blocks(model)) == remove_nonlocal(model) == ["nonlocal_block"]
 
 
-def test_an_empty_sequential_has_no_last_layer_and_stands_for_itself():
-    model = nn.Sequential(nn.Conv1d(3, 4, 1), nn.Sequential())
-    assert insert_nonlocal(model, ["1"], image(2, 3, 6)) == ["1.nonlocal_block"]
-    assert nonlocal_blocks(model)["1.nonlocal_block"].channels == 4
+@pytest.mark.parametrize(
+    ("layers", "at"),
+    [
+        ([torchvision.models.densenet121().features], "1.denseblock1"),
+        ([torchvision.models.segmentation.deeplabv3.ASPPPooling(3, 4)], "1"),
+        ([nn.Conv2d(3, 4, 1), nn.Sequential()], "2"),
+    ],
+)
+def test_a_layer_that_runs_whatever_children_it_has_takes_no_block(layers, at):
+    """It would run the block as one of them, and the hook would once more."""
+    model = nn.Sequential(nn.ReLU(), *layers).eval()
+    x = image(2, 3, 32, 32)
+    assert insert_nonlocal(model, ["0"], x) == ["0.nonlocal_block"]
+    keys = list(model.state_dict())
+    with pytest.raises(ValueError, match=f"'{at}' runs whatever children it has"):
+        insert_nonlocal(model, [at], x)
+    assert list(model.state_dict()) == keys
+    assert list(nonlocal_blocks(model)) == ["0.nonlocal_block"]
+
+
+def test_a_layer_that_only_moves_the_axes_of_a_convolution_gives_a_channel_last_map():
+    class ChannelLast(nn.Module):
+        def forward(self, x):
+            return x.permute(0, 2, 3, 1)
+
+    model = nn.Sequential(nn.Conv2d(3, 5, 1), ChannelLast())
+    with pytest.raises(ValueError, match=r"'1' gives a channel-last map \(2, 6, 7, 5\)"):
+        insert_nonlocal(model, ["1"], image(2, 3, 6, 7))
+    shuffle = nn.Sequential(nn.Conv2d(3, 32, 1), nn.PixelShuffle(2))
+    assert insert_nonlocal(shuffle, ["1"], image(2, 3, 16, 16)) == ["1.nonlocal_block"]
 
 
 def test_an_error_names_at_most_three_layers():

@@ -34,6 +34,12 @@ def test_an_even_block_has_the_entropy_of_its_keys(extent, keys):
     assert (stats.gamma, stats.branch_ratio) == (0.0, 0.0)
 
 
+def test_a_shorter_last_group_has_fewer_keys():
+    stats = block_stats(even(group_frames=2, subsample=1), clip(1, 4, 5, 2, 2))["0"]
+    assert stats.uniform_entropy == pytest.approx((4 * math.log(8) + math.log(4)) / 5)
+    assert stats.entropy == pytest.approx(stats.uniform_entropy)
+
+
 def test_distances_of_an_even_block_are_those_of_the_grid():
     stats = block_stats(even(extent="time"), clip(1, 4, 3, 2, 2))["0"]
     assert stats.distance == 0.0

@@ -45,6 +45,8 @@ def values_and_gradients(apply, tensors):
         {},
         {"c": 4},
         {"n": 1, "m": 1},
+        {"n": 0, "c": 4},
+        {"n": 0},
         {"n": 300, "m": 190, "d": 33, "c": 33, "batch": 1},
         {"n": 2100, "m": 7, "batch": 2},
     ],

@@ -99,6 +99,15 @@ def test_heat_is_that_of_the_nearest_keys_and_colours_signs_apart(far):
     assert signed[1, 8, 0] > signed[1, 8, 2] and signed[1, 1, 2] > signed[1, 1, 0]
 
 
+def test_where_all_weights_are_below_zero_they_still_differ(far):
+    """A dot product's may be; the row's largest is then no measure of strength."""
+    row = -np.abs(far.row)
+    row[0, 1, 1] = row.min() / 10
+    rgba = [heat_map(row, CENTRES, frame)[0][1:-1, 1:-1, 3] for frame in (0, 2)]
+    assert rgba[1][0, 7] > 0.7 and 0 < rgba[0][1, 1] < 0.3
+    assert not rgba[1][1, 1]
+
+
 def test_no_weight_is_lost_between_the_frames_that_are_shown():
     """As with arrows: what lies in a frame that is not shown is seen in the nearest one that is."""
     times = np.arange(8.0)

@@ -276,6 +276,20 @@ def test_pages_of_others_cannot_use_it(server, clip, headers, status):
     line.close()
 
 
+def test_the_loopback_address_of_ipv6_is_asked_by_its_own_name_only(tmp_path):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    model = write_model(tmp_path / "m.safetensors")
+    with serving(model, tmp_path / "tmp", "--host", "::1") as address:
+        for host, status in ((urlsplit(address).netloc, 200), ("example.org", 400)):
+            line = http.client.HTTPConnection("::1", urlsplit(address).port, timeout=60)
+            line.request("GET", "/", headers={"Host": host})
+            assert line.getresponse().status == status
+            line.close()
+
+
 @pytest.mark.parametrize(
     "path",
     [

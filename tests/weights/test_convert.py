@@ -245,6 +245,8 @@ def test_other_layouts_go_back_with_what_differs(tmp_path):
         ("mmaction2", {"kind": "gaussian", "subsample_input": True}, "subsample_input .* is True"),
         ("slowfast", {"norm": None}, "no batch norm here"),
         ("slowfast", {"group_frames": 4}, "group_frames of the blocks is 4 here, None there"),
+        ("slowfast", {"inner_channels": 8}, "inner_channels of the blocks is 8 here, 32 there"),
+        ("slowfast", {"stem_width": 8}, "width of conv1 is 8 here, 4 there"),
         ("slowfast", {"scale": 0.25}, r"scale of the blocks is 0\.25 here, 0\.1767.* there"),
     ],
     ids=str,
@@ -252,8 +254,24 @@ def test_other_layouts_go_back_with_what_differs(tmp_path):
 def test_what_differs_in_any_block_is_said(target, options, said):
     """With width 4, res3 has 16 inner channels and res4 32."""
     model = nln.build("nl5_i3d_r50", 5, target, width=4, **options)
-    _, (note,) = state_dict_for(model, target)
-    assert re.search(said, note)
+    assert any(re.search(said, note) for note in state_dict_for(model, target)[1])
+
+
+def test_what_differs_in_the_trunk_is_read_off_the_network():
+    """Not off its preset's row: the small backbone keeps its frames whatever that says."""
+    model = nln.build("nl1_i3d_tiny", 5, "slowfast")
+    assert state_dict_for(model, "slowfast")[1] == [
+        "residual blocks per stage are [1, 2, 2, 1] here, [3, 4, 6, 3] or [3, 4, 23, 3] there",
+        "pool2 is None here, ((2, 1, 1), (2, 1, 1), (0, 0, 0)) there",
+    ]
+    model = nln.build("i3d_r50", 5, "slowfast", width=4, inflate_all=True)
+    notes = state_dict_for(model, "slowfast")[1]
+    assert [note.split(" is ")[0] for note in notes] == [
+        f"kernels over time of {name}"
+        for name in ("res3.1", "res3.3", "res4.1", "res4.3", "res4.5", "res5.0", "res5.2")
+    ]
+    (note,) = state_dict_for(nln.build("i3d333_r50", 5, "slowfast", width=4), "slowfast")[1]
+    assert note == "its 3x3x3 kernels are unknown there"
 
 
 def test_one_changed_weight_shows_in_the_probe(tmp_path):

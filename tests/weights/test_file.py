@@ -70,6 +70,33 @@ def test_what_could_not_be_read_is_not_written(file, tmp_path, change):
     assert not (tmp_path / "n.safetensors").exists()
 
 
+def not_finite(model):
+    torch.nn.init.constant_(model.fc.bias, float("nan"))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"labels": [0, 1]}, "labels are names, got 0; give text, as '0'"),
+        ({"clip": {}}, "clip must say its frames, 1 or more, got {}"),
+        ({"format": 9}, "format is the file's own"),
+        ({"change": not_finite}, "fc.bias is not finite"),
+    ],
+)
+def test_what_load_would_refuse_is_not_written(file, tmp_path, changed, message):
+    changed = {"labels": ["a", "b"], "clip": CLIP, **changed}
+    model = changed.pop("change", lambda model: model)(file[1])
+    with pytest.raises(ValueError, match=message):
+        nln.save(model, tmp_path / "n.safetensors", **changed)
+    assert not (tmp_path / "n.safetensors").exists()
+
+
+def test_a_network_of_others_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="is not the one that build makes of its config"):
+        nln.save(torch.nn.Linear(2, 2), tmp_path / "n.safetensors", labels=["a", "b"], clip=CLIP)
+
+
 def test_what_is_not_ours_is_one_sentence(file, tmp_path):
     path, _ = file
     with pytest.raises(ValueError, match="no such model file"):

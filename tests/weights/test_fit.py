@@ -147,6 +147,20 @@ def test_another_layout_is_said():
     assert "layout 'official', slowfast trains 'slowfast'" in report.notes[0]
 
 
+def test_the_layout_of_a_file_of_ours_is_what_it_says(tmp_path):
+    file = tmp_path / "m.safetensors"
+    theirs = nln.build("nl1_c2d_r50", 2, "official", width=WIDTH)
+    nln.save(theirs, file, labels=["a", "b"], clip={"frames": 4})
+    model = nln.build("nl1_c2d_r50", 2, "paper", width=WIDTH)
+    (note,) = nln.load_pretrained(model, file).notes
+    assert "the network has the layout 'paper', nonlocalnet says 'official'" in note
+    assert nln.load_pretrained(theirs, file).notes == []
+    torch.save(theirs.state_dict(), tmp_path / "bare.pth")
+    notes = nln.from_checkpoint(tmp_path / "bare.pth")[1].notes
+    assert "layout 'paper' assumed; preset=... says otherwise" in notes
+    assert "extent, scale and subsampling of the blocks assumed to be the layout's" in notes
+
+
 @pytest.mark.parametrize(
     ("source", "layout"),
     [("caffe2", "official_8x8"), ("slowfast", "slowfast_nopool"), ("mmaction2", "official_8x8")],

@@ -53,13 +53,11 @@ def run(options) -> int:
     """Trains, and says where the model is and what it reached."""
     from nonlocalnet.data.coco import read_coco
     from nonlocalnet.engine.logs import read_metrics
+    from nonlocalnet.recipes.begin import check_run_folder
     from nonlocalnet.recipes.detection_run import run_detection
 
     out = Path(options.out)
-    if (out / "last.ckpt").exists() and not options.resume:
-        raise ValueError(
-            f"{out} already holds a run; go on with --resume, or choose another folder with --out"
-        )
+    check_run_folder(out, options.resume)
     recipe = dataclasses.replace(
         detection_recipe(options.recipe), model=options.model, train=options.train
     )

@@ -85,7 +85,7 @@ def run(options) -> int:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([["video", "file", "row", "start", "end"]])
     csv.writer(text, lineterminator="\n").writerows(rows)
-    write_atomically(out / "features.csv", text.getvalue().encode())
+    write_atomically(out / "features.csv", text.getvalue().encode(errors="surrogateescape"))
     counts = {"videos": len(files) - bad, "kept": kept, "unreadable": bad, "rows": len(rows)}
     if options.json:
         print(json.dumps({"out": str(out), **counts}))

@@ -6,6 +6,7 @@ imports its engine inside `run`: `--help` must not wait for it.
 
 import difflib
 import importlib
+import io
 import os
 import re
 import sys
@@ -51,6 +52,8 @@ YES_OR_NO = ("true", "false", "yes", "no", "null")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; exit codes: 0 done, 2 bad input (one sentence on stderr)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names may be in any encoding
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         return 0

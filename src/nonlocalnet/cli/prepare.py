@@ -1,6 +1,7 @@
 """`nonlocalnet prepare DIR`: videos resized once into a cache that reads quickly."""
 
 import json
+import shlex
 from pathlib import Path
 
 from nonlocalnet.data.prepare import Preparation
@@ -29,11 +30,12 @@ def run(options) -> int:
     from nonlocalnet.cli.progress import progress_bar
     from nonlocalnet.data.check import check
     from nonlocalnet.data.found import root_of, videos_under
-    from nonlocalnet.data.prepare import prepare, prepared_videos
+    from nonlocalnet.data.prepare import check_preparation, prepare, prepared_videos
 
     root = root_of(Path(options.data), options.videos)
     how = Preparation(short_side=options.short_side, form=options.form)
     cache = Path(options.out)
+    check_preparation(cache, how)  # before its manifest is written
     found = videos_under(Path(options.data), root)
     common = {"reader": options.reader, "limit_s": options.limit, "workers": options.workers}
     with progress_bar("checking") as progress:
@@ -53,5 +55,7 @@ def run(options) -> int:
     for note in found.notes:
         print(f"note: {note}")
     print(f"{len(files)} videos in {cache}, {size / 2**20:.0f} MiB")
-    print(f"train from it: nonlocalnet train {options.data} --prepared {cache}")
+    command = ["nonlocalnet", "train", options.data, "--prepared", str(cache)]
+    command += ["--videos", options.videos] if options.videos else []
+    print(f"train from it: {shlex.join(command)}")
     return 0

@@ -10,7 +10,7 @@ By default only this machine can ask; --host 0.0.0.0 opens it to the network, to
 
 Example: nonlocalnet serve --model runs/mine"""
 
-LOOPBACK = ("127.0.0.1", "localhost")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def add_arguments(parser) -> None:
@@ -44,7 +44,8 @@ def run(options) -> int:
             f"cannot listen on {options.host} port {options.port} ({error}); "
             "choose another --port, or 0 for any that is free"
         ) from None
-    hosts = LOOPBACK if options.host in LOOPBACK else ("*",)
+    # Of [::1]:8000 the check of names sees "[::1]", or in older versions what is before a colon.
+    hosts = (*LOOPBACK, "[::1]", "[") if options.host in LOOPBACK else ("*",)
     name = f"[{options.host}]" if ":" in options.host else options.host
     address = f"http://{name}:{listening.getsockname()[1]}"
     server = uvicorn.Server(

@@ -50,7 +50,7 @@ def add_arguments(parser) -> None:
         "--submission", type=str, help="file for Charades' evaluation: id and scores of each video"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="draws the split and 1-clip-jitter, as in train"
+        "--seed", type=int, help="draws the split and 1-clip-jitter; default: as in its training"
     )
     parser.add_argument(
         "--chunk",
@@ -90,10 +90,11 @@ def run(options) -> int:
     join_processes()  # before the network is put on this process's own GPU
     first = place()[0] == 0
     classifier = load(options.run)
+    seed = int(classifier.metadata.get("seed", 0)) if options.seed is None else options.seed
     protocol = Protocol.parse(
         options.views or classifier.views,
         options.combine or classifier.combine,
-        options.seed,
+        seed,
         options.softmax,
     )
     model = optimize(classifier.model) if options.optimize else classifier.model
@@ -103,7 +104,7 @@ def run(options) -> int:
     with progress_bar("opening") as progress:
         folder = read_folder(
             options.data,
-            options.seed,
+            seed,
             progress,
             videos=options.videos,
             labels=classifier.labels,

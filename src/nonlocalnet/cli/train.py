@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,12 +53,10 @@ def prepare(options, data: str, seed: int) -> tuple["VideoFolder", Path, dict[st
     """The opened data, the run folder, and what every training takes."""
     from nonlocalnet.cli.progress import progress_bar
     from nonlocalnet.data.folder import read_folder
+    from nonlocalnet.recipes.begin import check_run_folder
 
     out = Path(options.out)
-    if (out / "last.ckpt").exists() and not options.resume:
-        raise ValueError(
-            f"{out} already holds a run; go on with --resume, or choose another folder with --out"
-        )
+    check_run_folder(out, options.resume)
     with progress_bar("opening") as progress:
         folder = read_folder(
             data,
@@ -89,5 +88,8 @@ def report(options, out: Path) -> int:
         return 0
     if right is not None:
         print(f"{100 * right:.1f} % at the last validation (top-1, or mAP of several labels)")
-    print(f"test it as the paper does: nonlocalnet test {out} --data {options.data}")
+    given = {"--videos": options.videos, "--prepared": options.prepared, "--reader": options.reader}
+    command = ["nonlocalnet", "test", str(out), "--data", options.data]
+    command += [word for pair in given.items() if pair[1] for word in pair]
+    print(f"test it as the paper does: {shlex.join(command)}")
     return 0

@@ -8,6 +8,7 @@ import contextlib
 import csv
 import hashlib
 import io
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -82,6 +83,8 @@ def check(
 ) -> list[Row]:
     """Examines every video and writes the manifest; rows of good files that did not change stand.
 
+    So do the rows of files that are not asked for: another list may be of the same folder.
+
     Args:
         root: The folder.
         paths: Of the videos, relative to it.
@@ -115,7 +118,7 @@ def check(
     examine_one = partial(_examine_listed, root, reader, min_frames)
     progress(len(rows), len(wanted))
     manifest.parent.mkdir(parents=True, exist_ok=True)
-    with journal.open("w", newline="", encoding="utf-8") as lines:
+    with journal.open("w", newline="", encoding="utf-8", errors="surrogateescape") as lines:
         writer = _writer(lines)
         writer.writerows(asdict(row) for row in rows.values())
         for (path, fps), row in run_killable(examine_one, rest, workers=workers, limit_s=limit_s):
@@ -125,13 +128,13 @@ def check(
             writer.writerow(asdict(row))
             lines.flush()
             progress(len(rows), len(wanted))
-    ordered = [rows[path] for path in wanted]
+    others = {path: row for path, row in known.items() if path not in rows and unchanged(row, root)}
     text = io.StringIO()
     writer = _writer(text)
-    writer.writerows(asdict(row) for row in ordered)
-    write_atomically(manifest, text.getvalue().encode())
+    writer.writerows(asdict(row) for _, row in sorted({**others, **rows}.items()))
+    write_atomically(manifest, text.getvalue().encode(errors="surrogateescape"))
     journal.unlink(missing_ok=True)  # another process may check the same folder
-    return ordered
+    return [rows[path] for path in wanted]
 
 
 def examine(root: Path, reader: str | None, min_frames: int, path: str, fps: float = 30.0) -> Row:
@@ -176,7 +179,8 @@ def read_manifest(file: Path) -> list[Row]:
         ValueError: The file is no manifest.
     """
     try:
-        text = file.read_text(encoding="utf-8")  # at once: another process may be writing it
+        # At once: another process may be writing it. File names may be in any encoding.
+        text = file.read_text(encoding="utf-8", errors="surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         return []
     types = {f.name: f.type for f in fields(Row)}
@@ -208,7 +212,7 @@ def content_hash(path: Path, fps: float) -> str:
     digest = hashlib.sha256(f"{fps:g}".encode() if path.is_dir() else b"")
     for file in _parts(path):
         if path.is_dir():
-            digest.update(file.name.encode())
+            digest.update(os.fsencode(file.name))
         with file.open("rb") as content:
             while block := content.read(1 << 20):
                 digest.update(block)

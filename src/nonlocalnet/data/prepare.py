@@ -74,14 +74,9 @@ def prepare(
     """
     require_reader(reader)
     good = [row for row in rows if row.state == "ok"]
+    check_preparation(cache, how)
     cache.mkdir(parents=True, exist_ok=True)
-    settings = cache / "prepared.json"
-    if settings.exists() and read_preparation(cache) != how:
-        raise ValueError(
-            f"{settings}: this cache holds {settings.read_text(encoding='utf-8').strip()}, "
-            f"asked for {json.dumps(asdict(how))}; choose another folder with --out"
-        )
-    write_atomically(settings, (json.dumps(asdict(how)) + "\n").encode())
+    write_atomically(cache / "prepared.json", (json.dumps(asdict(how)) + "\n").encode())
     by_content = {row.hash: row for row in good if not how.file(cache, row).exists()}
     done = len({row.hash for row in good}) - len(by_content)
     progress(done, done + len(by_content))
@@ -93,6 +88,20 @@ def prepare(
             faults |= {copy.path: str(outcome) for copy in good if copy.hash == row.hash}
         progress(count, done + len(by_content))
     return faults
+
+
+def check_preparation(cache: Path, how: Preparation) -> None:
+    """Whether a folder is a cache of that kind, or none yet.
+
+    Raises:
+        ValueError: It was made in another way.
+    """
+    settings = cache / "prepared.json"
+    if settings.exists() and read_preparation(cache) != how:
+        raise ValueError(
+            f"{settings}: this cache holds {settings.read_text(encoding='utf-8').strip()}, "
+            f"asked for {json.dumps(asdict(how))}; choose another folder with --out"
+        )
 
 
 def read_preparation(cache: Path) -> Preparation:

@@ -80,8 +80,10 @@ def open_video(
     Raises:
         BadVideo: Missing, empty, not a video, no video stream, no frame.
         MissingLibrary: The reader's library is not installed or does not load.
-        ValueError: No such reader.
+        ValueError: No such reader, or a rate that is none.
     """
+    if not 0 < fps < float("inf"):
+        raise ValueError(f"fps={fps:g} frames per second must be above 0")
     if isinstance(source, np.ndarray):
         return _reader("array").from_memory(source, fps)
     path = Path(source)

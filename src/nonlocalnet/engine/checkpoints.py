@@ -4,8 +4,10 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
@@ -21,6 +23,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         """Writes all of it or nothing."""
         save_atomically(checkpoint, Path(path))
+
+
+def read_last(path: Path) -> dict[str, Any]:
+    """What a last.ckpt holds, mapped into memory.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError):
+        raise ValueError(
+            f"{path}: damaged or cut off, so the run cannot go on from it; copy it again, or "
+            "start in another folder"
+        ) from None
 
 
 class KeepLast(Callback):

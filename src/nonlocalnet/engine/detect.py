@@ -15,6 +15,7 @@ from nonlocalnet.data.coco import CocoSplit, as_run_lengths
 from nonlocalnet.data.coco_sets import CocoTest
 from nonlocalnet.engine.coco_ap import SHORT, Kind, average_precision
 from nonlocalnet.engine.processes import everyone, place
+from nonlocalnet.engine.workers import faults_of_workers
 from nonlocalnet.nn.probe import unnoticed
 
 KINDS: Mapping[str, tuple[Kind, Kind]] = {
@@ -128,9 +129,10 @@ def run_detector_test(
         CocoTest(split), batch_size=None, sampler=range(rank, count, world), num_workers=workers
     )
     own: dict[int, Found] = {}
-    for done, (image, number) in enumerate(loader):
-        own[int(number)] = coco_entries(int(number), detect(model, image))
-        progress(min((done + 1) * world, count), count)
+    with faults_of_workers():
+        for done, (image, number) in enumerate(loader):
+            own[int(number)] = coco_entries(int(number), detect(model, image))
+            progress(min((done + 1) * world, count), count)
     found = everyone(own)
     figures = figures_of(split, found)
     heads, size = model.roi_heads, model.transform.min_size[-1]

@@ -8,8 +8,12 @@ checkpoint as if nothing had happened. Under torchrun, each process takes its sh
 import hashlib
 import logging
 import os
+import signal
+import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,10 +25,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from nonlocalnet.engine.checkpoints import AtomicCheckpointIO, KeepLast
+from nonlocalnet.engine.checkpoints import AtomicCheckpointIO, KeepLast, read_last
 from nonlocalnet.engine.logs import MetricsCSV
 from nonlocalnet.engine.processes import join_processes
 from nonlocalnet.engine.sampler import StepBatches
+from nonlocalnet.engine.workers import faults_of_workers, leave_interrupts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +75,11 @@ class Loop:
     @property
     def reading(self) -> dict[str, Any]:
         """How a DataLoader reads ahead."""
-        return {"num_workers": self.workers, "persistent_workers": self.workers > 0}
+        return {
+            "num_workers": self.workers,
+            "persistent_workers": self.workers > 0,
+            "worker_init_fn": leave_interrupts,
+        }
 
     def optimizers(self, model: nn.Module, *, nesterov: bool) -> dict[str, Any]:
         """Norms and biases are not decayed; what is frozen has no part in it.
@@ -171,6 +180,8 @@ class Loop:
     ) -> None:
         """Trains; goes on from the run's last.ckpt where there is one.
 
+        Ctrl-C ends the run after the step, with a checkpoint; a second one ends it at once.
+
         Args:
             trainer: From `trainer`.
             module: What is trained.
@@ -179,10 +190,12 @@ class Loop:
 
         Raises:
             ValueError: What a callback or the data raise.
+            KeyboardInterrupt: After Ctrl-C.
         """
         last, count = Path(trainer.default_root_dir) / "last.ckpt", len(val_set)  # type: ignore[arg-type]
         own = range(trainer.global_rank, count, trainer.world_size)
-        with warnings.catch_warnings():  # Lightning's advice on settings chosen here on purpose
+        with warnings.catch_warnings(), faults_of_workers(), _stopping_whole(trainer):
+            # Lightning's advice on settings chosen here on purpose
             warnings.filterwarnings("ignore", module="lightning")
             warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
             # Channels-last 1x1 kernels: the same memory by another name.
@@ -196,6 +209,37 @@ class Loop:
             )
 
 
+@contextmanager
+def _stopping_whole(trainer: pl.Trainer) -> Generator[None]:
+    """Ctrl-C stops the trainer between two steps, where KeepLast saves; of one process only.
+
+    Raises:
+        KeyboardInterrupt: At the end, also for the SystemExit that Lightning makes of it.
+    """
+    asked = False
+
+    def ask(*_: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = trainer.should_stop = True
+        print("stopping after this step; Ctrl-C again stops at once", file=sys.stderr)
+
+    takes = trainer.world_size == 1 and threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, ask) if takes else None
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        asked = True
+    finally:
+        if takes:
+            signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
+
+
 class Bar(RichProgressBar):
     """Lightning's bar, over the steps of the run: epochs are not its unit here."""
 
@@ -207,7 +251,7 @@ def steps_done(checkpoint: Path) -> int:
     """Steps that a last.ckpt holds; 0 where there is none."""
     if not checkpoint.exists():
         return 0
-    return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"]
+    return read_last(checkpoint)["global_step"]
 
 
 def seed_batch(module: pl.LightningModule, seed: int, batch_idx: int) -> None:

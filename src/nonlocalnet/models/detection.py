@@ -24,6 +24,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops.misc import FrozenBatchNorm2d
 
+from nonlocalnet.nn.block import check_option_names
 from nonlocalnet.nn.insert import insert_nonlocal, nonlocal_blocks
 
 Task = Literal["masks", "keypoints"]
@@ -267,6 +268,7 @@ def _insert(
                 f"no residual blocks {list(numbers)} in {stage!r} of {trunk}; it has "
                 + ", ".join(f"{name} 0 to {n - 1}" for name, n in count.items())
             )
+    check_option_names(block)
     options = {"norm": None, **block}
     device = next(model.parameters()).device
     at = [f"layer{int(stage[3:]) - 1}.{n}" for stage, numbers in places.items() for n in numbers]

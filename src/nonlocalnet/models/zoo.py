@@ -6,13 +6,15 @@ paper's text and the released code do differently; every number of it is one row
 """
 
 import difflib
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 from nonlocalnet.models.resnet import Size3, VideoResNet
-from nonlocalnet.nn.block import NonLocalBlock
+from nonlocalnet.nn.block import NonLocalBlock, check_option_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +181,8 @@ def build(
         **block_options: Passed to every `NonLocalBlock`: kind, extent, scale, subsample, norm, ...
 
     Raises:
-        ValueError: The name or the preset is unknown, or a place does not exist.
+        ValueError: The name, the preset or an option is unknown, a number is none, a place does not
+            exist, or blocks are asked for and none is placed.
 
     Example:
         >>> net = build("nl1_c2d_tiny", num_classes=4, kind="dot_product")
@@ -196,8 +199,23 @@ def build(
     if preset not in PRESETS:
         raise ValueError(f"no preset {preset!r}; choose one of {', '.join(PRESETS)}")
     backbone, rules = BACKBONES[parsed["backbone"]], PRESETS[preset]
+    for option, sizes in {
+        "num_classes": (num_classes,),
+        "depths": depths or (),
+        "width": (width or 1,),
+        "stem_width": (stem_width or 1,),
+        "head_window": (head_window or 1,),
+    }.items():
+        if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
+            raise ValueError(f"{option} takes whole numbers of 1 or more, got {sizes}")
+    check_option_names(block_options, inspect.signature(build).parameters)
     if nonlocal_ is None:
         nonlocal_ = backbone.places.get(int(parsed["blocks"] or 0), {})
+    elif (parsed["blocks"] or nonlocal_) and not any(nonlocal_.values()):
+        raise ValueError(
+            f"{name} asks for non-local blocks, but nonlocal_={nonlocal_} places none; name "
+            "residual blocks, as res4: [4]"
+        )
     if block_options and not any(nonlocal_.values()):
         raise ValueError(
             f"{', '.join(block_options)} belong to non-local blocks, but {name} has none; "

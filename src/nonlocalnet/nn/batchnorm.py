@@ -8,6 +8,7 @@ Floor    nn.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -79,11 +80,21 @@ def freeze_bn(model: nn.Module, affine: bool = True, blocks: bool = True) -> lis
                 "weights first, freeze before inserting blocks, or build blocks with norm=None"
             )
     for norm in norms.values():
-        norm.__class__ = FrozenBatchNorm  # so that hooks, parameters and their owners stay
+        norm.__class__ = _frozen(type(norm))  # so that hooks, parameters and their owners stay
         norm.training = False
         for parameter in norm.parameters(recurse=False):
             parameter.requires_grad_(not affine)
     return list(norms)
+
+
+@cache
+def _frozen(kind: type[AnyBatchNorm]) -> type[FrozenBatchNorm]:
+    """The frozen form of a class: other people's may do more in `forward`, which stays."""
+    if issubclass(kind, FrozenBatchNorm):
+        return kind
+    if kind.__module__.startswith("torch."):
+        return FrozenBatchNorm
+    return type(f"Frozen{kind.__name__}", (FrozenBatchNorm, kind), {})
 
 
 def affine_bn(model: nn.Module) -> list[str]:

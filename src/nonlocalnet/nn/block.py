@@ -8,8 +8,12 @@ Floor    nn.
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+import difflib
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from numbers import Integral, Real
 from typing import Literal, get_args
 
 import torch
@@ -17,7 +21,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nonlocalnet.ops.operation import ENGINES, Engine, nonlocal_op
-from nonlocalnet.ops.pairwise import KINDS, Kind, accumulator, nonlocal_weights
+from nonlocalnet.ops.pairwise import (
+    KINDS,
+    SOFTMAX,
+    Kind,
+    accumulator,
+    full_precision,
+    narrowed,
+    nonlocal_weights,
+)
 
 Extent = Literal["spacetime", "space", "time"]
 EXTENTS: tuple[str, ...] = get_args(Extent)
@@ -124,8 +136,11 @@ class NonLocalBlock(nn.Module):
         """The block's output, of the shape, type and memory layout of x."""
         self._check_input(x)
         theta, phi, g, _ = self._embed(x)
-        y = self._operate(theta, phi, g, frames=x.shape[2])
-        z = _project_back(y, self.w_z, x)
+        # Three features multiplied, then summed by W_z, leave float16: both are done in float32.
+        wide = g.dtype == torch.float16 and self.kind not in SOFTMAX
+        y = self._operate(theta, phi, g.float() if wide else g, frames=x.shape[2])
+        with full_precision(x) if wide else nullcontext():
+            z = narrowed(_project_back(y, self.w_z, x), g.dtype)
         return x + (z if self.norm is None else self.norm(z))
 
     def weights(self, x: Tensor, positions: Tensor) -> Tensor:  # (R, ndim) -> (B, R, *key grid)
@@ -274,6 +289,18 @@ class NonLocalBlock(nn.Module):
             raise ValueError(f"this block takes (B, {self.channels}, {axes}), got {tuple(x.shape)}")
 
 
+def check_option_names(options: Iterable[str], others: Iterable[str] = ()) -> None:
+    """Raise a ValueError for what is no option of NonLocalBlock, with the nearest that is.
+
+    `others` are the caller's own options, which may have been meant.
+    """
+    known = list(inspect.signature(NonLocalBlock).parameters)
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, *others], 3, cutoff=0.0)
+            raise ValueError(f"there is no option {name!r}; nearest: {', '.join(near)}")
+
+
 def bias_of(conv: Conv) -> Tensor:
     """The bias of a convolution that has one, as all of a block's do."""
     assert conv.bias is not None
@@ -290,7 +317,7 @@ def _project(tokens: Tensor, *convs: Conv) -> Tensor:
 
 def _project_back(y: Tensor, conv: Conv, x: Tensor) -> Tensor:  # y (B, N, D)
     """The 1x1 convolution of tokens as a map of the shape and memory layout of x."""
-    weight, bias = conv.weight.flatten(1), bias_of(conv)
+    weight, bias = conv.weight.flatten(1).to(y.dtype), bias_of(conv).to(y.dtype)
     if x.stride(1) == 1:  # channels last: tokens as they are
         return F.linear(y, weight, bias).mT.unflatten(2, x.shape[2:])
     z = torch.baddbmm(bias[:, None], weight.expand(len(y), -1, -1), y.mT)
@@ -322,8 +349,8 @@ def _check_groups(group_frames: int | None, ndim: int, extent: str) -> None:
             f"group_frames={group_frames} needs ndim=3 and extent='spacetime', got ndim={ndim} and "
             f"extent={extent!r}; leave it out"
         )
-    if group_frames < 1:
-        raise ValueError(f"group_frames must be 1 or more, got {group_frames}")
+    if not isinstance(group_frames, Integral) or group_frames < 1:
+        raise ValueError(f"group_frames must be a whole number of 1 or more, got {group_frames!r}")
 
 
 def _default_scale(kind: Kind, inner: int) -> float:
@@ -356,8 +383,10 @@ def _check_options(
         ("inner_channels", inner),
         ("subsample", subsample),
     ):
-        if value < 1:
-            raise ValueError(f"{name} must be 1 or more, got {value}")
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be a whole number of 1 or more, got {value!r}")
+    if not (scale is None or isinstance(scale, Real)):
+        raise ValueError(f"scale must be a number, or None, got {scale!r}")
     if ndim < 3 and extent != "spacetime":
         raise ValueError(
             f"extent={extent!r} needs a time axis: ndim=3, got ndim={ndim} (use 'spacetime')"

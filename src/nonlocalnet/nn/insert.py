@@ -9,13 +9,14 @@ Floor    nn.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from nonlocalnet.nn.block import NonLocalBlock
-from nonlocalnet.nn.probe import FeatureMap, probe
+from nonlocalnet.nn.block import NonLocalBlock, check_option_names
+from nonlocalnet.nn.probe import FeatureMap, probe, run_watched
 
 CHILD = "nonlocal_block"
 
@@ -25,10 +26,11 @@ def insert_nonlocal(
 ) -> list[str]:
     """Insert a block after each named layer, on its output; outputs do not change by this.
 
-    Channels and dimension come from one run on `example` (in eval mode, without gradients; modes,
-    statistics and random state are restored). Insert before the model is compiled, wrapped for
-    several processes, or handed to an optimizer. A checkpoint of the network without blocks still
-    loads: where it has none of a block's keys, that block stays as it is.
+    Channels and dimension come from one run on `example`, and another one tries the blocks (in eval
+    mode, without gradients; modes, statistics and random state are restored). Insert before the
+    model is compiled, wrapped for several processes, or handed to an optimizer. A checkpoint of the
+    network without blocks still loads: where it has none of a block's keys, that block stays as it
+    is.
 
     Args:
         model: Any network; changed in place.
@@ -40,8 +42,9 @@ def insert_nonlocal(
         The names of the blocks, as in `nonlocal_blocks`.
 
     Raises:
-        ValueError: A name is unknown, does not run, holds a block already, or its output is no
-            feature map (B, C, *S); nothing is inserted then.
+        ValueError: A name is unknown, does not run, holds a block already, runs whatever children
+            it has (as an nn.ModuleDict of layers may), or its output is no feature map (B, C, *S);
+            nothing is inserted then.
 
     Example:
         >>> import torch
@@ -57,6 +60,7 @@ def insert_nonlocal(
     hosts = [_resolve(name, modules) for name in at]
     if len(set(hosts)) < len(hosts):
         raise ValueError(f"at={list(at)} names a layer twice (they stand for {hosts})")
+    check_option_names(block_options)
     maps = probe(model, example)
     blocks = [_block_for(name, modules[name], maps, block_options) for name in hosts]
     for name, block in zip(hosts, blocks, strict=True):
@@ -64,6 +68,12 @@ def insert_nonlocal(
         block.register_load_state_dict_pre_hook(_keep_if_absent)
         host.add_module(CHILD, block.train(host.training))
         host.register_forward_hook(_run_block)
+    try:
+        _try_out(model, example, {name: modules[name] for name in hosts})
+    except ValueError:
+        for name in hosts:
+            _take_out(modules[name])
+        raise
     return [f"{name}.{CHILD}".lstrip(".") for name in hosts]
 
 
@@ -74,10 +84,7 @@ def remove_nonlocal(model: nn.Module) -> list[str]:
     """
     removed: list[str] = []
     for name, host in list(model.named_modules()):
-        hooks = host._forward_hooks  # pyright: ignore[reportPrivateUsage]: they stand nowhere else
-        for key in [key for key, hook in hooks.items() if hook is _run_block]:
-            del hooks[key]
-            delattr(host, CHILD)
+        if _take_out(host):
             removed.append(f"{name}.{CHILD}".lstrip("."))
     return removed
 
@@ -91,6 +98,37 @@ def _run_block(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Te
     """The one forward hook. It finds its block through the module, so that copies keep theirs."""
     block = module.get_submodule(CHILD)
     return block(output)
+
+
+def _take_out(host: nn.Module) -> bool:
+    """Whether the layer held an inserted block, which it does no longer."""
+    hooks = host._forward_hooks  # pyright: ignore[reportPrivateUsage]: they stand nowhere else
+    found = [key for key, hook in hooks.items() if hook is _run_block]
+    for key in found:
+        del hooks[key]
+        delattr(host, CHILD)
+    return bool(found)
+
+
+def _try_out(model: nn.Module, example: Any, hosts: dict[str, nn.Module]) -> None:
+    """Refuse layers that run all their children, and so a block once more or on something else."""
+    runs: Counter[nn.Module] = Counter()
+    blocks = {name: host.get_submodule(CHILD) for name, host in hosts.items()}
+    failed = ""
+
+    def count(module: nn.Module, *_: object) -> None:
+        runs[module] += 1
+
+    try:
+        run_watched(model, example, [*hosts.values(), *blocks.values()], count)
+    except Exception as error:  # whatever the block's place among the children leads to
+        failed = f" ({' '.join(str(error).split())[:120]})"
+    wrong = [name for name, host in hosts.items() if runs[host] != runs[blocks[name]]]
+    if failed or wrong:
+        raise ValueError(
+            f"layer {' or '.join(map(repr, wrong or hosts))} runs whatever children it has, a "
+            f"block among them{failed}; name a layer inside it, or the one around it"
+        )
 
 
 def _keep_if_absent(block: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

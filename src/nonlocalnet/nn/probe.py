@@ -61,9 +61,10 @@ def probe(model: nn.Module, example: Any) -> dict[str, FeatureMap | str]:
     names = {module: name for name, module in model.named_modules()}
     last: list[nn.Module] = []  # the last layer that declares its output's width
 
-    def look(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
+    def look(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         last[:] = [module] if declared_width(module) else last
-        found[names[module]] = describe(output, last[0] if last else None)
+        moved = _moves_axes(module, inputs, output)
+        found[names[module]] = describe(output, last[0] if last else None, moved)
 
     run_watched(model, example, names, look)
     return found
@@ -80,7 +81,16 @@ def declared_width(module: nn.Module) -> int | None:
     return None
 
 
-def describe(output: Any, last: nn.Module | None) -> FeatureMap | str:
+def _moves_axes(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> bool:
+    """Whether a layer without layers inside gives its input's axes in another order."""
+    if any(True for _ in module.children()) or not inputs:
+        return False
+    both = isinstance(inputs[0], Tensor) and isinstance(output, Tensor)
+    before, after = (inputs[0].shape, output.shape) if both else ((), ())
+    return before != after and sorted(before) == sorted(after)
+
+
+def describe(output: Any, last: nn.Module | None, moved: bool = False) -> FeatureMap | str:
     """The output as a feature map, or in words; the width of `last` tells channels from places."""
     if not isinstance(output, Tensor):
         return f"a {type(output).__name__}"
@@ -88,7 +98,7 @@ def describe(output: Any, last: nn.Module | None) -> FeatureMap | str:
     if output.ndim not in (3, 4, 5) or not output.is_floating_point():
         return f"a tensor {shape} of {output.dtype}"
     # Convolutions put channels first, and branches that are joined are wider than the last of them.
-    tells = output.ndim == 3 or isinstance(last, nn.Linear | nn.LayerNorm)
+    tells = moved or output.ndim == 3 or isinstance(last, nn.Linear | nn.LayerNorm)
     width = declared_width(last) if last is not None and tells else None
     if width == shape[-1] and width != shape[1]:
         return f"{'tokens' if output.ndim == 3 else 'a channel-last map'} {shape}"

@@ -38,7 +38,7 @@ class BlockStats:
     """Mean entropy of the rows, in nats; `uniform_entropy` if it looks everywhere alike."""
 
     uniform_entropy: float
-    """The logarithm of the number of keys that a query has."""
+    """Mean logarithm of the number of keys that a query has."""
 
     row_max: float
     """Mean largest weight of a row; near 1 the block looks at one place only."""
@@ -100,8 +100,6 @@ def _measure(block: NonLocalBlock, x: Tensor, output: Tensor) -> BlockStats:
     rows = block.weights(x, positions).double().abs().flatten(2)  # (B, R, M)
     rows = rows / rows.sum(-1, keepdim=True).clamp_min(torch.finfo(torch.double).tiny)
     grid = block.key_grid(shape)
-    frames = min(grid[0], block.group_frames or grid[0])
-    own = {"spacetime": (frames, *grid[1:]), "space": grid[1:], "time": grid[:1]}[block.extent]
     centres = block.key_centres(shape).to(x.device).flatten(0, -2)  # (M, ndim)
     apart = (positions[:, None] - centres).abs().double()  # (R, M, ndim)
     in_time = apart[..., 0] if block.ndim == 3 else torch.zeros_like(apart[..., 0])
@@ -111,8 +109,18 @@ def _measure(block: NonLocalBlock, x: Tensor, output: Tensor) -> BlockStats:
         gamma=None if norm is None else norm.weight.abs().mean().item(),
         branch_ratio=((output - x).double().norm() / x.double().norm()).item(),
         entropy=torch.special.entr(rows).sum(-1).mean().item(),
-        uniform_entropy=math.log(math.prod(own)),
+        uniform_entropy=_keys(block, grid, positions).double().log().mean().item(),
         row_max=rows.amax(-1).mean().item(),
         distance=(rows * in_space.norm(dim=-1)).sum(-1).mean().item(),
         frames=(rows * in_time).sum(-1).mean().item(),
     )
+
+
+def _keys(block: NonLocalBlock, grid: list[int], positions: Tensor) -> Tensor:  # (R, ndim) -> (R,)
+    """How many keys each query has."""
+    group = block.group_frames
+    if group is None:
+        own = {"spacetime": grid, "space": grid[1:], "time": grid[:1]}[block.extent]
+        return torch.full_like(positions[:, 0], math.prod(own))
+    first = positions[:, 0] - positions[:, 0] % group
+    return (grid[0] - first).clamp_max(group) * math.prod(grid[1:])  # the last may be shorter

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from nonlocalnet.ops.pairwise import Kind, accumulator, centred
+from nonlocalnet.ops.pairwise import Kind, accumulator, centred, narrowed
 from nonlocalnet.ops.softmax_rows import softmax_rows
 from nonlocalnet.ops.sorted_relu import sorted_relu
 
@@ -35,13 +35,14 @@ def exact(
     """Equation 1 in memory that grows with N + M; arguments as checked by `nonlocal_op`."""
     if kind == "dot_product":
         summary = accumulator(phi).mT @ (accumulator(g) * (scale / phi.shape[1]))  # (B, D, C)
-        return (accumulator(theta) @ summary).to(g.dtype)
+        return narrowed(accumulator(theta) @ summary, g.dtype)
     if kind == "concatenation":
         assert w_f is not None
         theta, phi = accumulator(theta), accumulator(phi)
         w_theta, w_phi = w_f.to(theta.dtype).chunk(2)
         values = accumulator(g) / phi.shape[1]
-        return sorted_relu(theta @ w_theta, phi @ w_phi, values.to(theta.dtype)).to(g.dtype)
+        y = sorted_relu(theta @ w_theta, phi @ w_phi, values.to(theta.dtype))
+        return narrowed(y, g.dtype)
     if kind != "gaussian_distance" and can_fuse(theta, phi, g):
         with sdpa_kernel(FUSED):
             query, key, value = (part[:, None] for part in (theta, phi, g))  # one head

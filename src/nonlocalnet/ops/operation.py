@@ -15,6 +15,7 @@ from nonlocalnet.ops.pairwise import (
     accumulator,
     check_arguments,
     full_precision,
+    narrowed,
     nonlocal_weights,
 )
 
@@ -44,7 +45,7 @@ def nonlocal_op(
         engine: "dense" stores the N x M weights; "exact" never does; "auto" takes the faster.
 
     Returns:
-        Responses, in the type of g.
+        Responses, in the type of g; beyond the range of float16, its largest number.
 
     Raises:
         ValueError: Shapes disagree, or an argument does not belong to the kind.
@@ -70,7 +71,7 @@ def nonlocal_op(
         if engine == "exact":
             return exact(theta, phi, g, kind=kind, scale=scale, w_f=w_f)
         weights = nonlocal_weights(theta, phi, kind=kind, scale=scale, w_f=w_f)
-        return (weights @ accumulator(g)).to(g.dtype)
+        return narrowed(weights @ accumulator(g), g.dtype)
 
 
 LARGE = 2**22

@@ -89,6 +89,18 @@ def accumulator(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def narrowed(y: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor in another type; what float16 cannot hold becomes its largest number, not inf.
+
+    Kinds that are no mean of the values multiply three features, and inf times a scale of zero
+    would be NaN.
+    """
+    if dtype == torch.float16 and y.dtype != dtype:
+        largest = torch.finfo(dtype).max
+        y = y.clamp(-largest, largest)
+    return y.to(dtype)
+
+
 def centred(theta: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
     """Both moved by the mean key: distances stay, and |phi|^2 no longer swamps their digits."""
     mean = phi.detach().mean(dim=1, keepdim=True)

@@ -154,9 +154,9 @@ def tiles(batch: int, queries: int, keys: int) -> Iterator[tuple[slice, slice]]:
         >>> len(list(tiles(4, 100, 50))), len(list(tiles(4, 12544, 3136)))
         (1, 80)
     """
-    rows = min(queries, max(TILE // keys, 1))
+    rows = min(max(queries, 1), max(TILE // keys, 1))
     rows -= rows % 64 if rows > 64 and rows < queries else 0
-    clips = max(TILE // (queries * keys), 1)
+    clips = max(TILE // max(queries * keys, 1), 1)
     for first in range(0, batch, clips):
         for row in range(0, queries, rows):
             yield slice(first, first + clips), slice(row, row + rows)

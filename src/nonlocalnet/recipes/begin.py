@@ -39,6 +39,7 @@ def loop_of(
     """
     whole = {"batch": plan.batch, "checkpoint_every": plan.checkpoint_every}
     whole["accumulate"] = machine.accumulate
+    whole["max_steps"] = 1 if machine.max_steps is None else machine.max_steps
     if wrong := [f"{name}={value}" for name, value in whole.items() if value < 1]:
         raise ValueError(f"{', '.join(wrong)} must be 1 or more")
     if plan.warmup >= plan.steps:
@@ -77,6 +78,23 @@ def loop_of(
         seed=plan.seed,
         progress=progress,
     )
+
+
+def check_run_folder(out: Path, resume: bool) -> None:
+    """Whether a training may write there: into a new folder, or on with the run that it holds.
+
+    Raises:
+        ValueError: It would write over a run.
+    """
+    last, best = (out / "last.ckpt").exists(), (out / "best.safetensors").exists()
+    if (last or best) and not resume:
+        raise ValueError(
+            f"{out} already holds a run; go on with --resume, or choose another folder with --out"
+        )
+    if best and not last:
+        raise ValueError(
+            f"{out} holds a model, but no last.ckpt to go on from; choose another folder with --out"
+        )
 
 
 def write_config(out: Path, settings: dict[str, Any]) -> None:

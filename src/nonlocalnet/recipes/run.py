@@ -16,7 +16,6 @@ from nonlocalnet.engine.protocol import Protocol
 from nonlocalnet.engine.training import train
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.nn.batchnorm import affine_bn, freeze_bn
-from nonlocalnet.nn.insert import nonlocal_blocks
 from nonlocalnet.recipes.begin import loop_of, write_config
 from nonlocalnet.recipes.config import Machine
 from nonlocalnet.recipes.recipe import Recipe
@@ -58,12 +57,6 @@ def run(
     write_config(out, {**asdict(recipe), "machine": {"clips_per_step": loop.per_step}})
     torch.manual_seed(plan.seed)
     model = recipe.model.build()
-    asked = recipe.model.name.startswith("nl") or recipe.model.nonlocal_
-    if asked and not nonlocal_blocks(model):
-        raise ValueError(
-            f"{recipe.model.name} asks for non-local blocks, but nonlocal_="
-            f"{recipe.model.nonlocal_} places none; name residual blocks, as res4: [4]"
-        )
     first_weights(model, recipe, init, out, say)
     if plan.bn in ("frozen", "trunk"):
         freeze_bn(model, blocks=plan.bn == "frozen")
@@ -87,7 +80,7 @@ def run(
         compiled=machine.compile,
         max_bad=plan.max_bad,
         left_out=folder.bad,
-        extra={"combine": recipe.test.combine, "views": recipe.test.views},
+        extra={"combine": recipe.test.combine, "views": recipe.test.views, "seed": plan.seed},
     )
 
 

@@ -38,6 +38,8 @@ def small_recipe(folder: VideoFolder, small: SmallRecipe, out: Path) -> Recipe:
     """
     if small.batch < 1:
         raise ValueError(f"batch={small.batch} must be 1 clip or more")
+    if small.epochs < 0:
+        raise ValueError(f"epochs={small.epochs} must be 1 or more, or 0 to choose by the data")
     network, fed = _network(small, out)
     samples = folder.splits["train"]
     clip = _clip(folder, small, fed)

@@ -9,6 +9,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor
 
+from nonlocalnet.engine.checkpoints import read_last
 from nonlocalnet.models.resnet import VideoResNet
 from nonlocalnet.recipes.recipe import Recipe
 from nonlocalnet.weights.imagenet import image_facts
@@ -28,7 +29,7 @@ def first_weights(
     """
     last = out / "last.ckpt"
     if last.exists():
-        state = torch.load(last, map_location="cpu", weights_only=True)["state_dict"]
+        state = read_last(last)["state_dict"]
         model.load_state_dict({k.removeprefix("model."): v for k, v in state.items()})
         return
     init = init or recipe.init

@@ -103,7 +103,8 @@ function dot(layer, at, radius, here = true) {
 }
 
 // Heat of one frame of those shown: the strongest, at each place, of the keys nearer to it than to
-// the others (as viz/heat.py), placed where they lie in the picture. A border repeats the outer
+// the others, as a share of the largest weight, or of the furthest below zero where none is above
+// (as viz/heat.py), placed where they lie in the picture. A border repeats the outer
 // cells: beyond them a pixel still lies nearest to its key.
 function heat(canvas, seen, frame, shown) {
   const [times, ys, xs] = seen.block.keys;
@@ -113,7 +114,9 @@ function heat(canvas, seen, frame, shown) {
     const weight = seen.weights[slice * ys.length * xs.length + key];
     return Math.abs(weight) > Math.abs(best) ? weight : best;
   }, 0);
-  const strongest = Math.max(seen.keys.length ? seen.keys[0].weight : 0, 1e-30);
+  const [least, most] = seen.weights.reduce(
+    ([low, high], weight) => [Math.min(low, weight), Math.max(high, weight)], [0, 0]);
+  const strongest = Math.max(most > 0 ? most : -least, 1e-30);
   canvas.width = xs.length + 2;
   canvas.height = ys.length + 2;
   const context = canvas.getContext("2d");

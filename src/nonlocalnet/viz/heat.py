@@ -16,7 +16,8 @@ def heat_map(
 ) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """The keys nearest in time to a frame, coloured by their share of the largest weight.
 
-    A border repeats the outer keys: beyond them a pixel still lies nearest to its key.
+    Where no weight is above zero, as may be in a dot product, of the one furthest below. A border
+    repeats the outer keys: beyond them a pixel still lies nearest to its key.
 
     Args:
         row: All weights of the position.
@@ -42,7 +43,8 @@ def heat_map(
     nearest = int(np.abs(times - frame).argmin())
     slices = row[mine or [nearest]]
     strongest = np.take_along_axis(slices, np.abs(slices).argmax(0)[None], 0)[0]
-    share = strongest / max(float(row.max()), 1e-30)
+    largest = float(row.max())
+    share = strongest / (largest if largest > 0 else max(float(-row.min()), 1e-30))
     size = np.minimum(np.abs(share), 1)
     rgba = np.empty((*share.shape, 4))
     rgba[..., 0] = POSITIVE[0]

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nonlocalnet.models.resnet import VideoResNet
-from nonlocalnet.models.zoo import PRESETS
+from nonlocalnet.models.resnet import Bottleneck, MaxPool, VideoResNet
+from nonlocalnet.models.zoo import BACKBONES, PRESETS, build
 from nonlocalnet.nn.insert import nonlocal_blocks
 from nonlocalnet.weights.file import (
     DETECTOR_KEY,
@@ -26,6 +26,7 @@ from nonlocalnet.weights.load import from_checkpoint
 
 # Frames and stride of the clips that the published networks of a layout were trained on.
 _CLIPS = {"official": (32, 2), "mmaction2": (32, 2), "gluoncv": (32, 2), "paper": (32, 2)}
+_DEPTHS = {name: list(BACKBONES[name].depths) for name in ("r50", "r101")}
 _STATE = {"slowfast": "model_state", "mmaction2": "state_dict"}
 _KINDS = {
     "slowfast": ("embedded_gaussian", "dot_product"),
@@ -141,16 +142,29 @@ def state_dict_for(model: VideoResNet, target: str) -> tuple[dict[str, Tensor], 
 
 def _differences(model: VideoResNet, target: str) -> list[str]:
     notes = []
-    theirs, ours = PRESETS[target], PRESETS[model.config["preset"]]
-    for name in ("stem_stride_t", "pool1", "pool2", "inflate_res2_and_res5"):
-        if getattr(theirs, name) != getattr(ours, name):
-            notes.append(f"{name} is {getattr(ours, name)} here, {getattr(theirs, name)} there")
+    theirs = PRESETS[target]
+    family, _, backbone = model.config["name"].rpartition("_")
+    known = backbone if backbone in _DEPTHS else "r50"
+    depths = model.config["depths"]
+    if depths not in _DEPTHS.values():
+        choice = " or ".join(map(str, _DEPTHS.values()))
+        notes.append(f"residual blocks per stage are {depths} here, {choice} there")
+    with torch.device("meta"):
+        width = model.config["width"]
+        trunk = re.sub(r"nl\d+_", "", family)  # its blocks stand where that depth allows
+        there = build(f"{trunk}_{known}", preset=target, depths=depths, width=width)
+    for name, value in _layout(model).items():
+        if value != (other := _layout(there)[name]):
+            notes.append(f"{name} is {value} here, {other} there")
+    if family.endswith("i3d333") and target == "slowfast":
+        notes.append("its 3x3x3 kernels are unknown there")
     for name in ("stride_in_1x1", "pool1_ceil"):
         if model.config.get(name):
             notes.append(f"{name} is set here, and unknown there")
     for block in nonlocal_blocks(model).values():
         scale = block.inner_channels**-0.5 if theirs.block["scale"] is None else 1.0
         due = {
+            "inner_channels": max(block.channels // 2, 1),
             "subsample": 2,
             "subsample_input": theirs.block["subsample_input"],
             "scale": scale if block.kind == "embedded_gaussian" else 1.0,
@@ -167,6 +181,25 @@ def _differences(model: VideoResNet, target: str) -> list[str]:
         if block.norm is None and target == "slowfast":
             notes.append("the blocks have no batch norm here, and always one there")
     return list(dict.fromkeys(notes))
+
+
+def _layout(model: VideoResNet) -> dict[str, Any]:
+    """What of a trunk another project may have otherwise, by name."""
+    pools = {
+        name: (pool.kernel_size, pool.stride, pool.padding) if isinstance(pool, MaxPool) else None
+        for name, pool in (("pool1", model.pool1), ("pool2", model.pool2))
+    }
+    kernels = {
+        f"kernels over time of {name}": (block.conv1.kernel_size[0], block.conv2.kernel_size[0])
+        for name, block in model.named_modules()
+        if isinstance(block, Bottleneck)
+    }
+    return {
+        "stem_stride_t": model.conv1.stride[0],
+        **pools,
+        "width of conv1": model.conv1.out_channels,
+        **kernels,
+    }
 
 
 def verify(path: str | Path) -> float:

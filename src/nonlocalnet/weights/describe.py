@@ -104,11 +104,10 @@ def _preset(table: Table, text: str, flat: bool, notes: list[str]) -> str:
         if match := re.search(pattern, text):
             notes.append(f"layout {preset!r}, since the file says {match[0]!r}")
             return preset
-    if flat and table.preset_2d:
-        return table.preset_2d
+    preset = (flat and table.preset_2d) or table.preset or "paper"
     if table.presets or table.preset is None:
-        notes.append(f"layout {table.preset or 'paper'!r} assumed; preset=... says otherwise")
-    return table.preset or "paper"
+        notes.append(f"layout {preset!r} assumed; preset=... says otherwise")
+    return preset
 
 
 def _block_options(
@@ -133,6 +132,8 @@ def _block_options(
         notes.append("kind 'embedded_gaussian' assumed; kind='dot_product' has the same names")
     if not any(name.startswith("norm.") for name in inside):
         options["norm"] = None
+    if table.preset is None:
+        notes.append("extent, scale and subsampling of the blocks assumed to be the layout's")
     if table.unpooled and any(re.fullmatch(table.unpooled, name) for name in tensors):
         options["subsample"] = 1
     return options

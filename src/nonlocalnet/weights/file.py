@@ -47,11 +47,12 @@ def save(
         **extra: More plain data to travel along.
 
     Raises:
-        ValueError: The number of labels is not the number of logits, or the network is no longer
-            what `build` makes of its `config`.
+        ValueError: The number of labels is not the number of logits, the network is not what
+            `build` makes of its `config`, or `load` would refuse anything else of it.
     """
+    config = getattr(model, "config", None)
     with torch.device("meta"):
-        described = _shapes(build(**model.config)) if model.config else None
+        described = _shapes(build(**config)) if config else None
     if _shapes(model) != described:
         raise ValueError(
             "the network is not the one that build makes of its config, so load would refuse the "
@@ -61,17 +62,25 @@ def save(
         raise ValueError(
             f"{len(labels)} labels for {model.fc.out_features} logits; give one label per class"
         )
+    if wrong := [label for label in labels if not isinstance(label, str)]:
+        raise ValueError(f"labels are names, got {wrong[0]!r}; give text, as {str(wrong[0])!r}")
+    frames = clip.get("frames")
+    if not isinstance(frames, int) or frames < 1:
+        raise ValueError(f"clip must say its frames, 1 or more, got {dict(clip)}")
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    if wrong := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise ValueError(f"{wrong[0]} is not finite, so load would refuse the file")
     meta = {
         "format": FORMAT,
         "model": model.config,
         "labels": list(labels),
         "clip": dict(clip),
         "blocks": list(nonlocal_blocks(model)),
-        "probe": probe(model, (1, 3, min(clip["frames"], 8), 64, 64)),
-        **extra,
+        "probe": probe(model, (1, 3, min(frames, 8), 64, 64)),
     }
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    write_atomically(path, to_bytes(tensors, {KEY: json.dumps(meta)}))
+    if taken := sorted(set(meta) & set(extra)):
+        raise ValueError(f"{', '.join(taken)} is the file's own; call what travels along otherwise")
+    write_atomically(path, to_bytes(tensors, {KEY: json.dumps({**meta, **extra})}))
 
 
 def read(path: str | Path) -> tuple[VideoResNet, dict[str, Any]]:
@@ -133,6 +142,16 @@ def is_ours(path: str | Path, key: str = KEY) -> bool:
             return key in (file.metadata() or {})
     except (OSError, SafetensorError):
         return False
+
+
+def model_arguments(path: str | Path) -> dict[str, Any]:
+    """The arguments of `build` in a model file of ours; none in any other file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = (file.metadata() or {}).get(KEY)
+    except (OSError, SafetensorError):
+        return {}
+    return _metadata(Path(path), said)["model"] if said else {}
 
 
 def _metadata(path: Path, text: str) -> dict[str, Any]:

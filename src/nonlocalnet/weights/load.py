@@ -52,6 +52,7 @@ def load_pretrained(
     bare = isinstance(model, NonLocalBlock)
     named = "" if isinstance(path, Mapping) else f"{path}: "
     tensors = path if isinstance(path, Mapping) else read_checkpoint(path).tensors
+    said = None if isinstance(path, Mapping) else own_file.model_arguments(path).get("preset")
     for key, value in tensors.items():
         if not isinstance(value, Tensor | np.ndarray | np.generic | int | float):
             raise ValueError(f"{key} is a {type(value).__name__}, not a tensor or an array")
@@ -64,10 +65,12 @@ def load_pretrained(
         raise ValueError(f"{named}{error}") from None
     model.load_state_dict(state, strict=False)
     layout = getattr(model, "config", {}).get("preset")
-    if table.layouts and layout and layout not in table.layouts and table.name != "nonlocalnet":
+    layouts = {said} if said else table.layouts
+    if layouts and layout and layout not in layouts:
         report.notes.append(
-            f"the network has the layout {layout!r}, {table.name} trains {table.preset!r}: its "
-            "logits will not be those of the source (from_checkpoint builds the source's layout)"
+            f"the network has the layout {layout!r}, {table.name} {'says' if said else 'trains'} "
+            f"{said or table.preset!r}: its logits will not be those of the source "
+            "(from_checkpoint builds the source's layout)"
         )
     return report
 
@@ -80,7 +83,8 @@ def from_checkpoint(
     Depth, inflation, non-local blocks and classes come from names and shapes. Two things leave no
     trace there: a dot product has the names of an embedded gaussian, and the layouts of one source
     share theirs. Both are taken from the file's name and settings, or else the source's usual;
-    `report.notes` says what was taken.
+    `report.notes` says what was taken. A bare state dict of ours says neither, nor its blocks'
+    extent, scale and subsampling: a model file does.
 
     Args:
         path: A checkpoint, or a model file of ours.

@@ -19,6 +19,5 @@ OWN = Table(
     trunk=tuple((name, name) for name in _TRUNK),
     place=(_PLACE, _PLACE),
     block=tuple((name, name) for name in _BLOCK),
-    preset="paper",
     clip=RELEASED_CLIP,
 )

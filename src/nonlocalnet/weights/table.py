@@ -58,7 +58,7 @@ class Table:
     ignored: tuple[str, ...] = ()  # patterns of entries that are no weights
     fills: tuple[Fill, ...] = ()
     never: str | None = None  # the part of a network that this source does not know
-    preset: str | None = None  # the layout its networks have; None for weights of images
+    preset: str | None = None  # the layout its networks have; None: any, or those of images
     presets: tuple[Pair, ...] = ()  # (pattern in the file's name or settings, layout instead)
     preset_2d: str | None = None  # the layout of its networks with 2-D kernels
     unpooled: str | None = None  # their names of a block that does not pool its keys
@@ -74,7 +74,7 @@ class Table:
 
     @property
     def layouts(self) -> set[str]:
-        """Every layout that its networks may have; none for weights of images."""
+        """Every layout that its networks may have; none where that may be any."""
         layouts = (self.preset, self.preset_2d, *(layout for _, layout in self.presets))
         return {layout for layout in layouts if layout}
 
