@@ -314,4 +314,7 @@ nonlocalnet reproduce all --render                             # this page, from
 A run that was killed goes on where it stood. Several processes may share the work if each has
 seeds or a depth of its own (`--seed`, `--depth`). The networks are narrow: on two cores
 `OMP_NUM_THREADS=1` makes them 1.3 to 1.4 times as fast
-([performance.md](performance.md#training-step))."""
+([performance.md](performance.md#training-step)). A run repeats to the last digit with the same
+number of threads on the same kind of processor; elsewhere sums are rounded otherwise, and it is
+another draw, as another seed is: one row gave 68.7 when it was first run, and later 62.5 with one
+thread and 61.0 with two (docs/LOG.md, 2026-11-29)."""
