@@ -152,10 +152,10 @@ def _differences(model: VideoResNet, target: str) -> list[str]:
     with torch.device("meta"):
         width = model.config["width"]
         trunk = re.sub(r"nl\d+_", "", family)  # its blocks stand where that depth allows
-        there = build(f"{trunk}_{known}", preset=target, depths=depths, width=width)
+        there = _layout(build(f"{trunk}_{known}", preset=target, depths=depths, width=width))
     for name, value in _layout(model).items():
-        if value != (other := _layout(there)[name]):
-            notes.append(f"{name} is {value} here, {other} there")
+        if value != there[name]:
+            notes.append(f"{name} is {value} here, {there[name]} there")
     if family.endswith("i3d333") and target == "slowfast":
         notes.append("its 3x3x3 kernels are unknown there")
     for name in ("stride_in_1x1", "pool1_ceil"):

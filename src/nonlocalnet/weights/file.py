@@ -137,21 +137,22 @@ def _shapes(model: VideoResNet) -> dict[str, torch.Size]:
 
 def is_ours(path: str | Path, key: str = KEY) -> bool:
     """Whether a file is safetensors with our metadata."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return key in (file.metadata() or {})
-    except (OSError, SafetensorError):
-        return False
+    return key in _texts(path)
 
 
 def model_arguments(path: str | Path) -> dict[str, Any]:
     """The arguments of `build` in a model file of ours; none in any other file."""
+    said = _texts(path).get(KEY)
+    return {} if said is None else _metadata(Path(path), said)["model"]
+
+
+def _texts(path: str | Path) -> dict[str, str]:
+    """The metadata of a safetensors file; none of any other file."""
     try:
         with safe_open(path, framework="pt") as file:
-            said = (file.metadata() or {}).get(KEY)
+            return file.metadata() or {}
     except (OSError, SafetensorError):
         return {}
-    return _metadata(Path(path), said)["model"] if said else {}
 
 
 def _metadata(path: Path, text: str) -> dict[str, Any]:
